@@ -1,0 +1,181 @@
+"""Every error this package raises on purpose.
+
+    MCPAgentError
+    ├── ConfigError                 a setting is wrong: says which, and what it may be
+    ├── DefinitionError             a workflow, tool or task is declared wrongly
+    ├── NotInWorkflowError          a workflow API was called outside a run
+    ├── WorkerNotConfigured         a Temporal worker runs our workflows without our plugin
+    ├── WorkflowApplicationError    what user code raises to fail a step or a run, on both engines
+    │   ├── StepTimeoutError        a step ran out of its time
+    │   └── StepCancelledError      a step was cancelled from outside of the run
+    ├── RunFailedError              a run that a handle waited for did not complete
+    │   ├── RunCancelledError
+    │   ├── RunTerminatedError
+    │   └── RunTimedOutError
+    └── CallError                   a call was refused, and nothing was changed
+        ├── InvalidArguments        ├── NotFound            ├── AlreadyAnswered
+        ├── AlreadyClosed           ├── IdempotencyConflict ├── NotWaiting
+        ├── NoWorker                ├── EngineStarting      ├── EngineUnavailable
+        └── RateLimited
+
+Messages quote the offending value in backticks and end in what to do. They never hold a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+
+class MCPAgentError(Exception):
+    """The root of the tree."""
+
+
+class ConfigError(MCPAgentError):
+    """A setting is missing, unknown, or has a wrong value."""
+
+
+class DefinitionError(MCPAgentError):
+    """A workflow, tool or task is declared in a way that cannot be served."""
+
+
+class NotInWorkflowError(MCPAgentError):
+    """A call of `mcp_agent.workflow` that needs a running workflow was made outside one."""
+
+
+class WorkerNotConfigured(MCPAgentError):
+    """A Temporal worker executes a workflow of this package without this package's plugin."""
+
+
+class WorkflowApplicationError(MCPAgentError):
+    """Fails a step or a run with a type that policies and callers can match, on both engines.
+
+    Args:
+        message: What went wrong, for people. Never put a secret in it.
+        type: The name that `non_retryable_error_types` and callers match; the class name by default.
+        non_retryable: Fail at once instead of trying again.
+        details: JSON-serialisable values that travel with the error.
+        next_retry_delay: When to try again, instead of the policy's back-off.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *details: Any,
+        type: str | None = None,
+        non_retryable: bool = False,
+        next_retry_delay: timedelta | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.type = type or self.__class__.__name__
+        self.non_retryable = non_retryable
+        self.details: Sequence[Any] = details
+        self.next_retry_delay = next_retry_delay
+
+
+class StepTimeoutError(WorkflowApplicationError):
+    """A step ran out of its time and of its attempts."""
+
+
+class StepCancelledError(WorkflowApplicationError):
+    """A step was cancelled, but not by the run that waits for it."""
+
+
+class RunFailedError(MCPAgentError):
+    """The run ended without a result.
+
+    Args:
+        message: Why.
+        run_id: The run's public id.
+        type: The error type that ended it, such as `ValueError`.
+    """
+
+    def __init__(self, message: str, *, run_id: str, type: str | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.type = type or self.__class__.__name__
+
+
+class RunCancelledError(RunFailedError):
+    """The run was cancelled."""
+
+
+class RunTerminatedError(RunFailedError):
+    """The run was ended from outside, without running its own code."""
+
+
+class RunTimedOutError(RunFailedError):
+    """The run reached its execution or run time-out."""
+
+
+class CallError(MCPAgentError):
+    """A call was refused and changed nothing. `code` and `retryable` are what MCP clients see."""
+
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+
+class InvalidArguments(CallError):
+    """The arguments do not fit the schema; the message names every bad field with its path."""
+
+    code = "invalid_arguments"
+
+
+class NotFound(CallError):
+    """No such run for this caller and this workflow."""
+
+    code = "not_found"
+
+
+class AlreadyAnswered(CallError):
+    """The request was answered before, differently."""
+
+    code = "already_answered"
+
+
+class AlreadyClosed(CallError):
+    """The run has ended."""
+
+    code = "already_closed"
+
+
+class IdempotencyConflict(CallError):
+    """The key belongs to a run with another input."""
+
+    code = "idempotency_conflict"
+
+
+class NotWaiting(CallError):
+    """The run waits for nothing that this answers."""
+
+    code = "not_waiting"
+
+
+class NoWorker(CallError):
+    """No worker serves the run's task queue."""
+
+    code = "no_worker"
+    retryable = True
+
+
+class EngineStarting(CallError):
+    """The engine is not up yet."""
+
+    code = "engine_starting"
+    retryable = True
+
+
+class EngineUnavailable(CallError):
+    """The engine could not be reached or started."""
+
+    code = "engine_unavailable"
+    retryable = True
+
+
+class RateLimited(CallError):
+    """The caller has too much under way."""
+
+    code = "rate_limited"
+    retryable = True

@@ -1,0 +1,155 @@
+"""A workflow class as the app knows it: its name, what it takes and returns, and whom it listens to."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import from_json, to_json
+
+from mcp_agent.errors import DefinitionError, InvalidArguments
+from mcp_agent.executor.handlers import Handler, handlers_of, resolved_parameters
+from mcp_agent.executor.workflow import Workflow, WorkflowResult
+
+RUN_MARK = "__mcp_agent_run__"
+_NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY}
+
+
+class WorkflowDefinition:
+    """One workflow of an app. Everything that needs types to be resolved is done on first use.
+
+    Args:
+        cls: The class, with one `run` marked by `@app.workflow_run`.
+        name: What it is called; the class name by default.
+
+    Raises:
+        DefinitionError: There is no `run`, more than one, or one that cannot be called from outside.
+    """
+
+    def __init__(self, cls: type[Workflow[Any]], name: str | None = None) -> None:
+        self.cls = cls
+        self.name = name or cls.__name__
+        self.run = _find_run(cls, self.name)
+
+    @property
+    def description(self) -> str:
+        """The docstring of `run`, else of the class."""
+        own = self.cls.__doc__ if "__doc__" in vars(self.cls) else None
+        return inspect.cleandoc(self.run.__doc__ or own or "").strip()
+
+    @cached_property
+    def parameters(self) -> list[inspect.Parameter]:
+        return resolved_parameters(self.run)
+
+    @cached_property
+    def handlers(self) -> list[Handler]:
+        return list(handlers_of(self.cls))
+
+    def handler(self, kind: str, name: str) -> Handler | None:
+        return next((h for h in self.handlers if h.kind == kind and h.name == name), None)
+
+    @cached_property
+    def value_type(self) -> Any:
+        """`T` of `run`'s `WorkflowResult[T]`, else of `Workflow[T]`; `Any` where neither says."""
+        returned = typing.get_type_hints(self.run).get("return", Any)
+        if inspect.isclass(returned) and issubclass(returned, WorkflowResult):
+            arguments = returned.__pydantic_generic_metadata__["args"]
+            return arguments[0] if arguments else self._base_type
+        return self._base_type if returned is Any else returned
+
+    @property
+    def _base_type(self) -> Any:
+        for base in getattr(self.cls, "__orig_bases__", ()):
+            if typing.get_origin(base) is Workflow:
+                argument = typing.get_args(base)[0]
+                return Any if isinstance(argument, typing.TypeVar) else argument
+        return Any
+
+    @cached_property
+    def result_type(self) -> type[WorkflowResult[Any]]:
+        return WorkflowResult[self.value_type]
+
+    def parameters_schema(self) -> dict[str, Any]:
+        """The JSON Schema of `run`'s parameters, by name."""
+        return arguments_model(self.run).model_json_schema()
+
+    def result_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the result's value."""
+        return TypeAdapter(self.value_type).json_schema(mode="serialization")
+
+    def bind(self, arguments: Mapping[str, Any]) -> list[Any]:
+        """`run`'s arguments in order, typed, with defaults filled in, from JSON-compatible values by name.
+
+        Raises:
+            InvalidArguments: Names every bad field with its path.
+        """
+        return bind(self.run, arguments)
+
+
+def arguments_model(method: Callable[..., Any]) -> type[BaseModel]:
+    """A model of a method's parameters; unknown fields are refused."""
+    fields: dict[str, Any] = {}
+    for parameter in resolved_parameters(method):
+        required = parameter.default is inspect.Parameter.empty
+        default = ... if required else parameter.default
+        # An alias keeps names that pydantic would not take as fields (`schema`, `_x`).
+        fields[f"field_{parameter.name}"] = (parameter.annotation, Field(default, alias=parameter.name))
+    return create_model(f"{method.__qualname__}Arguments", __config__=ConfigDict(extra="forbid", title=""), **fields)
+
+
+def bind(method: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:
+    """See `WorkflowDefinition.bind`."""
+    try:
+        model = arguments_model(method).model_validate_json(to_json(arguments), strict=True)
+    except ValidationError as error:
+        raise InvalidArguments(describe_problems(error)) from None
+    return [getattr(model, name) for name in type(model).model_fields]
+
+
+def describe_problems(error: ValidationError) -> str:
+    """Every problem of a validation on one line, each with its path. Inputs are left out: they may be secret or large."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"`{'.'.join(map(str, p['loc'])) or '(all)'}`: {p['msg']}" for p in problems)
+
+
+def input_digest(arguments: Sequence[Any]) -> str:
+    """Tells two inputs apart: equal for equal JSON, whatever the order of keys."""
+    canonical = to_json(_sorted(from_json(to_json(list(arguments)))))
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, list):
+        return [_sorted(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def _find_run(cls: type, name: str) -> Callable[..., Any]:
+    if not issubclass(cls, Workflow):
+        raise DefinitionError(f"Workflow `{name}` must extend `Workflow`: write `class {cls.__name__}(Workflow[str])`.")
+    marked = [member for member in vars(cls).values() if getattr(member, RUN_MARK, False)]
+    inherited = getattr(cls, "run", None)
+    if not marked and getattr(inherited, RUN_MARK, False):
+        raise DefinitionError(f"Workflow `{name}` inherits `run`: override it in `{cls.__name__}` with `@app.workflow_run`.")
+    if len(marked) != 1:
+        found = "no method" if not marked else f"{len(marked)} methods"
+        raise DefinitionError(f"Workflow `{name}` has {found} under `@app.workflow_run`: mark exactly one, named `run`.")
+    _check_run(marked[0], name)
+    return marked[0]
+
+
+def _check_run(run: Callable[..., Any], name: str) -> None:
+    if not inspect.iscoroutinefunction(run):
+        raise DefinitionError(f"`run` of workflow `{name}` must be `async def`.")
+    for parameter in list(inspect.signature(run).parameters.values())[1:]:
+        if parameter.kind not in _NAMED:
+            raise DefinitionError(
+                f"`run` of workflow `{name}` takes `{parameter}`: use plain parameters, which callers can name and order."
+            )

@@ -1,0 +1,157 @@
+"""The contract of an engine, seen from outside a run: what programs and the MCP server call."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from mcp_agent.executor import runtime
+from mcp_agent.executor.definition import WorkflowDefinition
+from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
+from mcp_agent.executor.workflow import Workflow, WorkflowResult
+from mcp_agent.executor.workflow_signal import Signal
+
+T = TypeVar("T")
+
+IdReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running"]
+EngineName = Literal["asyncio", "temporal"]
+
+
+class WorkflowHandle(Protocol, Generic[T]):
+    """A run that was started or found by its id."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+    async def result(self) -> WorkflowResult[T]:
+        """Waits for the run's end.
+
+        Raises:
+            RunFailedError: It did not complete (or a subclass that says how).
+        """
+        ...
+
+    async def signal(self, name: str, *args: Any) -> None: ...
+
+    async def query(self, name: str, *args: Any) -> Any: ...
+
+    async def cancel(self, reason: str | None = None) -> None: ...
+
+    async def terminate(self, reason: str | None = None) -> None: ...
+
+    async def describe(self) -> RunState: ...
+
+
+class Executor(ABC):
+    """Starts runs, talks to them, and reads them. The engine's own record is the truth; nothing here caches it."""
+
+    @property
+    @abstractmethod
+    def engine(self) -> EngineName: ...
+
+    @property
+    def signal_bus(self) -> SignalBus:
+        return SignalBus(self)
+
+    # What programs call (specification, "Quick Start", "Signal and Query Handlers", "Use Workflow IDs").
+
+    @abstractmethod
+    async def start_workflow(
+        self,
+        workflow: str | type[Workflow[Any]],
+        *args: Any,
+        workflow_id: str | None = None,
+        id_reuse_policy: IdReusePolicy = "allow_duplicate",
+        execution_timeout: timedelta | None = None,
+        run_timeout: timedelta | None = None,
+        task_timeout: timedelta | None = None,
+    ) -> WorkflowHandle[Any]:
+        """Starts a run.
+
+        Raises:
+            InvalidArguments: The arguments do not fit `run`; nothing was started.
+            NotFound: No workflow of that name; the message names near ones.
+        """
+
+    @abstractmethod
+    def get_handle(self, workflow_id: str, workflow: str | None = None) -> WorkflowHandle[Any]:
+        """A handle of a run that may or may not exist."""
+
+    async def signal_workflow(self, workflow: str, workflow_id: str, signal: str, *args: Any) -> None:
+        """Sends a signal to a run of `workflow`. Raises NotFound or AlreadyClosed."""
+        await self.get_handle(workflow_id, workflow).signal(signal, *args)
+
+    async def query_workflow(self, workflow: str, workflow_id: str, query: str, *args: Any) -> Any:
+        """Asks a run of `workflow`. Raises NotFound."""
+        return await self.get_handle(workflow_id, workflow).query(query, *args)
+
+    # What the MCP server calls.
+
+    @abstractmethod
+    async def start_run(
+        self, definition: WorkflowDefinition, args: Sequence[Any], *, run_id: str, input_digest: str
+    ) -> StartedRun:
+        """Starts a run under an id of the caller's, once, however often it is called.
+
+        Raises:
+            IdempotencyConflict: The id belongs to a run with another input.
+        """
+
+    @abstractmethod
+    async def describe_run(self, run_id: str) -> RunState:
+        """Raises NotFound."""
+
+    @abstractmethod
+    async def wait_run(self, run_id: str, timeout: timedelta) -> RunState:
+        """The run's state as soon as it `needs_attention`, else when `timeout` is over. Raises NotFound."""
+
+    @abstractmethod
+    async def answer_run(self, run_id: str, answer: Answer) -> Receipt:
+        """Answers a request, at most once. Raises NotFound, AlreadyAnswered, AlreadyClosed, NotWaiting, NoWorker."""
+
+    @abstractmethod
+    async def signal_run(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
+        """Calls a signal handler that the workflow declares. Raises NotFound, AlreadyClosed."""
+
+    @abstractmethod
+    async def cancel_run(self, run_id: str, reason: str | None = None) -> None:
+        """Asks a run to end; harmless on a closed one. Raises NotFound."""
+
+    @abstractmethod
+    async def list_runs(self, which: RunFilter) -> RunPage: ...
+
+    def run_page(self, state: RunState) -> str | None:
+        """The address of the engine's own web page of a run, where it has one."""
+        return None
+
+
+class SignalBus:
+    """`executor.signal_bus` (specification, "Signals for Human-in-the-Loop")."""
+
+    def __init__(self, executor: Executor | None) -> None:
+        self._executor = executor
+
+    async def wait_for_signal(self, signal: Signal, timeout: timedelta | float | None = None) -> Any:
+        """Waits, inside a run, for a signal of that name and returns its payload.
+
+        A person can answer it through every MCP client. A signal that came before is taken at once.
+
+        Raises:
+            TimeoutError: None came in `timeout` (a timedelta, or seconds).
+        """
+        limit = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
+        return await runtime.current().wait_for_signal(signal, limit)
+
+    async def send_signal(self, signal: Signal) -> None:
+        """Sends a signal to the run that `signal` names. Raises NotFound or AlreadyClosed."""
+        if signal.target is None:
+            raise ValueError(f"Signal `{signal.name}` names no run: give it a `run_id`.")
+        if self._executor is None:
+            raise RuntimeError(f"Signal `{signal.name}` cannot be sent from inside a run: send it from a step.")
+        args = () if signal.payload is None else (signal.payload,)
+        await self._executor.get_handle(signal.target).signal(signal.name, *args)

@@ -1,0 +1,66 @@
+"""Signal, query and update handlers of a workflow class, however they were decorated.
+
+A handler is marked by `mcp_agent.workflow`'s decorators or by `temporalio.workflow`'s; both mean the same on both engines.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+HandlerKind = Literal["signal", "query", "update"]
+MARK = "__mcp_agent_handler__"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One handler. `name` is `None` for a dynamic one, which takes every name that no other handler has."""
+
+    kind: HandlerKind
+    name: str | None
+    function: Callable[..., Any]
+    description: str = ""
+    validator: Callable[..., Any] | None = None
+
+    @property
+    def parameters(self) -> list[inspect.Parameter]:
+        """Its parameters without `self`, with annotations resolved."""
+        return resolved_parameters(self.function)
+
+
+def resolved_parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of an unbound method without `self`; annotations that are text are looked up."""
+    hints = typing.get_type_hints(method, include_extras=True)
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    return [p.replace(annotation=hints.get(p.name, Any)) for p in parameters]
+
+
+def mark(function: Callable[..., Any], handler: Handler) -> None:
+    setattr(function, MARK, handler)
+
+
+def handlers_of(cls: type) -> Iterator[Handler]:
+    """Every handler of a class, those of its bases included."""
+    seen: set[str] = set()
+    for base in cls.__mro__:
+        for attribute, member in vars(base).items():
+            if attribute not in seen and (handler := _handler(member)) is not None:
+                yield handler
+            seen.add(attribute)
+
+
+def _handler(member: Any) -> Handler | None:
+    own = getattr(member, MARK, None)
+    if isinstance(own, Handler):
+        return own
+    for kind in ("signal", "query"):
+        definition = getattr(member, f"__temporal_{kind}_definition", None)
+        if definition is not None:
+            return Handler(kind, definition.name, definition.fn, definition.description or "")
+    update = getattr(member, "_defn", None)
+    if update is not None and type(member).__name__ == "UpdateMethodMultiParam":
+        return Handler("update", update.name, update.fn, update.description or "", update.validator)
+    return None

@@ -1,0 +1,164 @@
+"""What an engine says of a run. The server turns it into what MCP clients see (`contract.md`, "Run")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RunStatus = Literal[
+    "queued",
+    "running",
+    "waiting_for_input",
+    "blocked",
+    "completed",
+    "failed",
+    "cancelled",
+    "timed_out",
+    "terminated",
+]
+CLOSED_STATUSES: frozenset[RunStatus] = frozenset({"completed", "failed", "cancelled", "timed_out", "terminated"})
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class PendingInput(_Record):
+    """A question that a run has put to a person and waits for."""
+
+    request_id: str
+    kind: Literal["signal", "elicitation", "approval"] = "signal"
+    name: str
+    message: str
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    created_at: datetime
+
+
+class StepState(_Record):
+    """A step that is under way, as the engine sees it."""
+
+    name: str
+    attempt: int = 1
+    last_error: str | None = None
+    next_retry_at: datetime | None = None
+
+
+class RunFailure(_Record):
+    """Why a run ended without a result. `code` is `workflow_error` or the error's type."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    cause: str | None = None
+
+
+class Progress(_Record):
+    """How far a run says it is; `done` and `total` in units of its own."""
+
+    done: float
+    total: float | None = None
+    message: str | None = None
+
+
+class RunUsage(_Record):
+    """Tokens that the run's model calls used; a cost only where a price is known."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    cost_source: str | None = None
+
+
+class PublicState(_Record):
+    """What a run tells the outside about itself, kept where it can be read without a worker."""
+
+    pending_inputs: list[PendingInput] = []
+    progress: Progress | None = None
+    usage: RunUsage | None = None
+    failed: bool = False
+
+
+class Answer(_Record):
+    """An answer to a request (`request_id`), or to whatever asks for `name` now or later."""
+
+    request_id: str | None = None
+    name: str | None = None
+    payload: Any = None
+
+
+class Receipt(_Record):
+    """What became of an answer."""
+
+    request_id: str | None = None
+    name: str
+    duplicate: bool = False
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """A run as its engine reports it.
+
+    Attributes:
+        run_id: The public id.
+        engine_run_id: Temporal's own id of the newest run of the chain, for its web page; `None` in-process.
+        result: The value of a completed run, as JSON-compatible data.
+        blocked: For status `blocked`: the cause and the fix.
+        expires_at: When the engine forgets a closed run.
+    """
+
+    run_id: str
+    workflow: str
+    status: RunStatus
+    started_at: datetime
+    updated_at: datetime
+    engine_run_id: str | None = None
+    closed_at: datetime | None = None
+    expires_at: datetime | None = None
+    cancel_requested: bool = False
+    result: Any = None
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    error: RunFailure | None = None
+    blocked: str | None = None
+    pending_inputs: tuple[PendingInput, ...] = ()
+    steps: tuple[StepState, ...] = ()
+    progress: Progress | None = None
+    usage: RunUsage | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self.status in CLOSED_STATUSES
+
+    @property
+    def needs_attention(self) -> bool:
+        """Nothing more happens by itself: the run is closed, blocked, or waits for a person."""
+        return self.closed or self.status in ("waiting_for_input", "blocked")
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """`existing` is true when the id met a run that was there with the same input."""
+
+    run_id: str
+    existing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs to list, newest first. `cursor` is what the page before ended with."""
+
+    workflows: tuple[str, ...] = ()
+    status: RunStatus | None = None
+    limit: int = 20
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Results are left out of listed runs; ask for one run to get its result."""
+
+    runs: tuple[RunState, ...]
+    cursor: str | None = None

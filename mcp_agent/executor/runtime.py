@@ -1,0 +1,196 @@
+"""What workflow code stands on while it runs: one small interface, implemented by each engine.
+
+Everything in `mcp_agent.workflow`, `Agent` and the context goes through `current()`; nothing there knows the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from mcp_agent.errors import NotInWorkflowError
+from mcp_agent.executor.runs import Progress, PublicState, RunUsage
+from mcp_agent.executor.steps import StepCall
+from mcp_agent.executor.workflow_signal import Mailbox, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """Ids of the run that asks.
+
+    Attributes:
+        run_id: The public id; `self.id` and `self.run_id` of a workflow.
+        engine_run_id: Temporal's id of this run of the chain; the public id in-process.
+    """
+
+    run_id: str
+    workflow: str
+    engine_run_id: str
+    task_queue: str | None = None
+
+
+class WorkflowRuntime(ABC):
+    """One run, seen from inside. Every method is deterministic on a durable engine."""
+
+    def __init__(self) -> None:
+        self.mailbox = Mailbox()
+        self.progress: Progress | None = None
+        self.usage: RunUsage | None = None
+        self._names: dict[str, int] = {}
+
+    @property
+    @abstractmethod
+    def info(self) -> RunInfo: ...
+
+    @property
+    @abstractmethod
+    def logger(self) -> logging.Logger | logging.LoggerAdapter[Any]:
+        """Does not repeat on replay."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The run's time, with time zone UTC."""
+
+    @abstractmethod
+    def random(self) -> random.Random: ...
+
+    @abstractmethod
+    def uuid4(self) -> uuid.UUID: ...
+
+    @abstractmethod
+    def is_replaying(self) -> bool: ...
+
+    @abstractmethod
+    async def sleep(self, duration: timedelta) -> None: ...
+
+    @abstractmethod
+    async def wait_condition(self, condition: Callable[[], bool], timeout: timedelta | None = None) -> None:
+        """Waits until `condition()` is true; it is asked again whenever the run's state may have changed.
+
+        Raises:
+            TimeoutError: It was not true in time.
+        """
+
+    @abstractmethod
+    async def run_step(self, call: StepCall) -> Any:
+        """Runs a step with retries and records its result.
+
+        Raises:
+            WorkflowApplicationError: It failed for good; `type` is the class name of what it raised.
+            StepTimeoutError: It ran out of time.
+        """
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Makes `public_state()` readable from outside, without a worker."""
+
+    @abstractmethod
+    def all_handlers_finished(self) -> bool: ...
+
+    def public_state(self, *, failed: bool = False) -> PublicState:
+        return PublicState(
+            pending_inputs=self.mailbox.pending(), progress=self.progress, usage=self.usage, failed=failed
+        )
+
+    def unique(self, name: str) -> str:
+        """`name` the first time, then `name#2`, `name#3`: a stable name for the nth of its kind in this run."""
+        number = self._names.get(name, 0) + 1
+        self._names[name] = number
+        return name if number == 1 else f"{name}#{number}"
+
+    async def ask(
+        self,
+        *,
+        kind: str,
+        name: str,
+        message: str,
+        schema: dict[str, Any] | None = None,
+        timeout: timedelta | None = None,
+    ) -> Any:
+        """Puts a question to a person and waits for the answer's payload.
+
+        Raises:
+            TimeoutError: Nobody answered in time; the question is withdrawn.
+        """
+        request = self.mailbox.open(kind=kind, name=name, message=message, schema=schema, created_at=self.now())
+        request_id = request.request_id
+        asked = not self.mailbox.resolved(request_id)
+        if asked:
+            self.publish()
+        try:
+            await self.wait_condition(lambda: self.mailbox.resolved(request_id), timeout)
+        except BaseException:
+            self.mailbox.close(request_id)
+            self.publish()
+            raise
+        payload = self.mailbox.close(request_id)
+        if asked:
+            self.publish()
+        return payload
+
+
+    async def wait_for_signal(self, signal: Signal, timeout: timedelta | None = None) -> Any:
+        """Waits for a signal of that name, sent or answered. Raises TimeoutError."""
+        typed = TypeAdapter(signal.payload_type) if signal.payload_type is not None else None
+        payload = await self.ask(
+            kind="signal",
+            name=signal.name,
+            message=signal.message or f"`{self.info.workflow}` waits for `{signal.name}`.",
+            schema=typed.json_schema() if typed else None,
+            timeout=timeout,
+        )
+        return typed.validate_python(payload) if typed else payload
+
+
+_in_process: ContextVar[WorkflowRuntime | None] = ContextVar("mcp_agent_runtime", default=None)
+_ON_LOOP = "_mcp_agent_runtime"
+
+
+def current_or_none() -> WorkflowRuntime | None:
+    """The run that this code is part of, or `None` outside one."""
+    runtime = _in_process.get()
+    if runtime is not None:
+        return runtime
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return getattr(loop, _ON_LOOP, None)
+
+
+def current() -> WorkflowRuntime:
+    """The run that this code is part of.
+
+    Raises:
+        NotInWorkflowError: There is none.
+    """
+    runtime = current_or_none()
+    if runtime is None:
+        raise NotInWorkflowError("This call needs a running workflow: make it from `run` or a handler of one.")
+    return runtime
+
+
+@contextmanager
+def entered(runtime: WorkflowRuntime | None) -> Iterator[None]:
+    """Makes `runtime` the current one for this task and those it starts; `None` leaves the run (for steps)."""
+    token = _in_process.set(runtime)
+    try:
+        yield
+    finally:
+        _in_process.reset(token)
+
+
+def put_on_loop(loop: asyncio.AbstractEventLoop, runtime: WorkflowRuntime) -> None:
+    """For an engine that gives every run a loop of its own, where context variables do not reach handlers."""
+    setattr(loop, _ON_LOOP, runtime)

@@ -1,0 +1,64 @@
+"""What a step may know about the attempt it runs in, whichever engine runs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class StepHistory(Protocol):
+    """The recorded steps of a run, oldest first."""
+
+    def completed(self, step: str) -> AsyncIterator[tuple[bytes, bytes]]:
+        """The JSON of (argument, result) of each completed call of the step named `step`."""
+        ...
+
+    def arguments(self, step: str) -> AsyncIterator[bytes]:
+        """The JSON of the argument of each call of the step named `step`, completed or not."""
+        ...
+
+
+def _no_heartbeat(*details: Any) -> None:
+    """A step outside a run has nobody to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """One attempt of one step.
+
+    Attributes:
+        step: The step's name.
+        run_id: The public id of the run that asked for it.
+        workflow: The name of that run's workflow.
+        attempt: 1 for the first.
+        heartbeat: Tells the engine that the step is alive; its details reach the next attempt.
+        history: The run's recorded steps; `None` outside a run.
+    """
+
+    step: str
+    run_id: str
+    workflow: str
+    attempt: int = 1
+    heartbeat: Callable[..., None] = field(default=_no_heartbeat)
+    history: StepHistory | None = None
+
+
+_current: ContextVar[StepContext | None] = ContextVar("mcp_agent_step", default=None)
+
+
+def current_step() -> StepContext | None:
+    """The step that this code runs in, or `None`."""
+    return _current.get()
+
+
+@contextmanager
+def entered(step: StepContext) -> Iterator[StepContext]:
+    """Makes `step` the current one; engines call it around each attempt."""
+    token = _current.set(step)
+    try:
+        yield step
+    finally:
+        _current.reset(token)
