@@ -10,13 +10,12 @@ from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from mcp_agent.errors import DefinitionError, InvalidArguments
 from mcp_agent.executor.handlers import Handler, handlers_of, resolved_parameters
-from mcp_agent.executor.workflow import Workflow, WorkflowResult
+from mcp_agent.executor.workflow import RUN_MARK, Workflow, WorkflowResult
 
-RUN_MARK = "__mcp_agent_run__"
 _NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY}
 
 
@@ -109,6 +108,21 @@ def bind(method: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:
     except ValidationError as error:
         raise InvalidArguments(describe_problems(error)) from None
     return [getattr(model, name) for name in type(model).model_fields]
+
+
+def bind_positional(method: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
+    """A method's arguments in order, with defaults filled in, from Python values; types are checked by what JSON keeps.
+
+    Raises:
+        InvalidArguments: There are too many, too few, or of a wrong type.
+    """
+    names = [parameter.name for parameter in resolved_parameters(method)]
+    if len(args) > len(names):
+        raise InvalidArguments(f"`{method.__qualname__}` takes {len(names)} arguments, not {len(args)}.")
+    try:
+        return bind(method, dict(zip(names, args, strict=False)))
+    except PydanticSerializationError as error:
+        raise InvalidArguments(f"An argument of `{method.__qualname__}` has no JSON form: {error}") from None
 
 
 def describe_problems(error: ValidationError) -> str:

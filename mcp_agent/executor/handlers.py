@@ -64,3 +64,10 @@ def _handler(member: Any) -> Handler | None:
     if update is not None and type(member).__name__ == "UpdateMethodMultiParam":
         return Handler("update", update.name, update.fn, update.description or "", update.validator)
     return None
+
+
+def positional_types(function: Callable[..., Any]) -> list[Any]:
+    """The types of a function's parameters in order, `Any` where there is no annotation; `self` is left out."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    names = [name for name in inspect.signature(function).parameters if name != "self"]
+    return [hints.get(name, Any) for name in names]

@@ -87,15 +87,17 @@ class Answer(_Record):
     request_id: str | None = None
     name: str | None = None
     payload: Any = None
+    call: str | None = None
 
 
 class Receipt(_Record):
-    """What became of an answer."""
+    """What became of an answer. `call` is the mark of the call that gave it."""
 
     request_id: str | None = None
     name: str
     duplicate: bool = False
     early: bool = False
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

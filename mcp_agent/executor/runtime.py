@@ -47,6 +47,7 @@ class WorkflowRuntime(ABC):
         self.mailbox = Mailbox()
         self.progress: Progress | None = None
         self.usage: RunUsage | None = None
+        self.known_setups: set[str] = set()
         self._names: dict[str, int] = {}
 
     @property
@@ -92,8 +93,8 @@ class WorkflowRuntime(ABC):
         """
 
     @abstractmethod
-    def publish(self) -> None:
-        """Makes `public_state()` readable from outside, without a worker."""
+    def publish(self, *, failed: bool = False) -> None:
+        """Makes `public_state()` readable from outside, without a worker. `failed`: the run returns an error."""
 
     @abstractmethod
     def all_handlers_finished(self) -> bool: ...
@@ -130,7 +131,7 @@ class WorkflowRuntime(ABC):
             self.publish()
         try:
             await self.wait_condition(lambda: self.mailbox.resolved(request_id), timeout)
-        except BaseException:
+        except (TimeoutError, asyncio.CancelledError):
             self.mailbox.close(request_id)
             self.publish()
             raise

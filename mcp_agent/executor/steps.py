@@ -1,9 +1,8 @@
-"""What a step is: a function with side effects, its name, and how it is run."""
+"""How one call of a step (a function with side effects) is run."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +11,6 @@ from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike
 DEFAULT_START_TO_CLOSE = timedelta(minutes=10)
 DEFAULT_HEARTBEAT = timedelta(seconds=30)
 DEFAULT_RETRY = RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=10)
-
-StepFunction = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,22 +44,6 @@ class StepOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class StepDefinition:
-    """A function under `@workflow_task`.
-
-    Attributes:
-        name: What histories and policies call it: persisted data.
-        function: A coroutine function, or a plain one that runs in a thread.
-        takes_self: It is a method that runs on a stand-in without state (`design.md`, "Steps").
-    """
-
-    name: str
-    function: StepFunction
-    options: StepOptions = field(default_factory=StepOptions)
-    takes_self: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class StepCall:
     """One call of a step from a workflow."""
 
@@ -70,4 +51,3 @@ class StepCall:
     args: tuple[Any, ...]
     options: StepOptions
     result_type: Any = None
-    function: Callable[..., Awaitable[Any]] | None = None

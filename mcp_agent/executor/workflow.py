@@ -11,6 +11,9 @@ from mcp_agent.executor import runtime
 
 T = TypeVar("T")
 
+RUN_MARK = "__mcp_agent_run__"
+NAME_MARK = "__mcp_agent_workflow__"
+
 
 class WorkflowResult(BaseModel, Generic[T]):
     """What a run produced. Indexing reads `value`, so `result["report"]` is `result.value["report"]`.

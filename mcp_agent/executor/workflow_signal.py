@@ -108,18 +108,10 @@ class Mailbox:
         else:
             self._resolve(request, payload)
 
-    def check(self, answer: Answer) -> None:
-        """Raises what `accept` would raise, and changes nothing.
-
-        Raises:
-            NotWaiting: No such request, or no way to tell which one is meant.
-            AlreadyAnswered: It was answered before, differently.
-        """
-        self._plan(answer)
 
     def accept(self, answer: Answer) -> Receipt:
-        """Takes an answer. The same answer again is a duplicate, and harmless. Raises as `check` does."""
-        receipt = self._plan(answer)
+        """Takes an answer. The same answer again is a duplicate, and harmless. Raises as `plan` does."""
+        receipt = self.plan(answer).model_copy(update={"call": answer.call})
         if receipt.duplicate:
             return receipt
         if receipt.early:
@@ -129,7 +121,13 @@ class Mailbox:
             self._resolve(self._requests[receipt.request_id], answer.payload)
         return receipt
 
-    def _plan(self, answer: Answer) -> Receipt:
+    def plan(self, answer: Answer) -> Receipt:
+        """What `accept` would do; changes nothing.
+
+        Raises:
+            NotWaiting: No such request, or no way to tell which one is meant.
+            AlreadyAnswered: It was answered before, differently.
+        """
         if answer.request_id is not None:
             return self._plan_for_request(answer.request_id, answer)
         if answer.name is None:

@@ -1,0 +1,74 @@
+"""A call that became a run while it was under way: a function under `@app.tool` that outlived its caller's wait."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from mcp_agent.executor.failures import run_failure
+from mcp_agent.executor.runs import RunFailure, RunState, RunStatus
+from mcp_agent.executor.workflow import WorkflowResult, as_result
+
+
+class AdoptedRun:
+    """Reads its state off the task. It lives as long as the process."""
+
+    def __init__(self, workflow: str, run_id: str, task: asyncio.Task[Any]) -> None:
+        self._workflow = workflow
+        self._run_id = run_id
+        self.task = task
+        self.input_digest = ""
+        self._cancel_requested = False
+        self._started = self._updated = datetime.now(UTC)
+        self._terminated = False
+        task.add_done_callback(self._note_end)
+
+    def _note_end(self, _: asyncio.Task[Any]) -> None:
+        self._updated = datetime.now(UTC)
+
+    @property
+    def closed(self) -> bool:
+        return self.task.done()
+
+    def cancel(self) -> None:
+        if not self.closed:
+            self._cancel_requested = True
+            self.task.cancel()
+
+    def terminate(self) -> None:
+        self._terminated = True
+        self.cancel()
+
+    async def change(self) -> None:
+        await asyncio.wait([self.task])
+
+    def result(self) -> WorkflowResult[Any] | None:
+        if not self.task.done() or self.task.cancelled() or self.task.exception() is not None:
+            return None
+        return as_result(self.task.result())
+
+    def state(self) -> RunState:
+        status, failure = self._outcome()
+        result = self.result()
+        return RunState(
+            run_id=self._run_id,
+            workflow=self._workflow,
+            status=status,
+            started_at=self._started,
+            updated_at=self._updated,
+            closed_at=self._updated if self.closed else None,
+            cancel_requested=self._cancel_requested,
+            result=None if result is None else result.value,
+            error=failure,
+        )
+
+    def _outcome(self) -> tuple[RunStatus, RunFailure | None]:
+        if not self.task.done():
+            return "running", None
+        if self.task.cancelled():
+            return ("terminated" if self._terminated else "cancelled"), None
+        error = self.task.exception()
+        if error is not None:
+            return "failed", run_failure(error)
+        return "completed", None

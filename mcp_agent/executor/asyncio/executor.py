@@ -1,0 +1,246 @@
+"""The in-process engine: everything but durability, with the same code and the same calls as on Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from mcp_agent.errors import (
+    AlreadyClosed,
+    IdempotencyConflict,
+    NotFound,
+    RunCancelledError,
+    RunFailedError,
+    RunTerminatedError,
+)
+from mcp_agent.executor.asyncio.adopted import AdoptedRun
+from mcp_agent.executor.asyncio.run import InProcessRun
+from mcp_agent.executor.asyncio.steps import StepRunner
+from mcp_agent.executor.asyncio.stepping import stepping
+from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
+from mcp_agent.executor.executor import Executor, IdReusePolicy
+from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
+from mcp_agent.executor.retry import most_specific
+from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
+from mcp_agent.executor.workflow import Workflow, WorkflowResult
+from mcp_agent.executor.workflow_task import TaskDefinition
+
+REMEMBERED_RUNS = 1_000
+
+_Run = InProcessRun | AdoptedRun
+
+
+class InProcessExecutor(Executor):
+    """Runs workflows as asyncio tasks. Closed runs are remembered, the newest 1,000 of them.
+
+    Args:
+        registry: The app.
+        tasks: Its tasks and the framework's own steps, by name.
+    """
+
+    def __init__(self, registry: Registry, tasks: Mapping[str, TaskDefinition]) -> None:
+        self._registry = registry
+        self._loop = asyncio.get_running_loop()
+        policies = {n: p.as_policy() for n, p in registry.settings.workflow_task_retry_policies.items()}
+        self._runner = StepRunner(tasks, lambda name: most_specific(policies, name))
+        self._runs: OrderedDict[str, _Run] = OrderedDict()
+
+    @property
+    def engine(self) -> Any:
+        return "asyncio"
+
+    # Starting
+
+    async def start_workflow(
+        self,
+        workflow: str | type[Workflow[Any]],
+        *args: Any,
+        workflow_id: str | None = None,
+        id_reuse_policy: IdReusePolicy = "allow_duplicate",
+        execution_timeout: timedelta | None = None,
+        run_timeout: timedelta | None = None,
+        task_timeout: timedelta | None = None,
+    ) -> InProcessHandle:
+        definition = find_workflow(self._registry, workflow)
+        bound = bind_positional(definition.run, args)
+        run_id = workflow_id or new_run_id(definition.name)
+        self._make_room(run_id, id_reuse_policy)
+        self._start(definition, bound, run_id, input_digest(bound))
+        return InProcessHandle(self, run_id)
+
+    def _make_room(self, run_id: str, policy: IdReusePolicy) -> None:
+        there = self._runs.get(run_id)
+        if there is None:
+            return
+        state = there.state()
+        if not there.closed:
+            if policy != "terminate_if_running":
+                raise IdempotencyConflict(f"Run `{run_id}` is under way: choose another `workflow_id`.")
+            there.terminate()
+        elif policy == "reject_duplicate" or (policy == "allow_duplicate_failed_only" and state.status == "completed"):
+            raise IdempotencyConflict(f"Run `{run_id}` exists and `id_reuse_policy` is `{policy}`.")
+        del self._runs[run_id]
+
+    async def start_run(
+        self, definition: WorkflowDefinition, args: Sequence[Any], *, run_id: str, input_digest: str
+    ) -> StartedRun:
+        there = self._runs.get(run_id)
+        if there is not None:
+            if there.input_digest != input_digest:
+                raise IdempotencyConflict(f"Run `{run_id}` was started with another input: choose another key.")
+            return StartedRun(run_id, existing=True)
+        self._start(definition, args, run_id, input_digest)
+        return StartedRun(run_id, existing=False)
+
+    def _start(self, definition: WorkflowDefinition, args: Sequence[Any], run_id: str, digest: str) -> None:
+        run = InProcessRun(definition, run_id, digest, self._runner, self._loop)
+        self._remember(run_id, run)
+        run.start(args)
+
+    def adopt(self, workflow: str, run_id: str, task: asyncio.Task[Any]) -> None:
+        """Makes a run of a call that is under way already (a function under `@app.tool` that outlived its wait)."""
+        self._remember(run_id, AdoptedRun(workflow, run_id, task))
+
+    def _remember(self, run_id: str, run: _Run) -> None:
+        self._runs[run_id] = run
+        if len(self._runs) > REMEMBERED_RUNS:
+            oldest = next((key for key, run in self._runs.items() if run.closed), None)
+            if oldest is not None:
+                del self._runs[oldest]
+
+    # Talking to runs
+
+    def get_handle(self, workflow_id: str, workflow: str | None = None) -> InProcessHandle:
+        return InProcessHandle(self, workflow_id, workflow)
+
+    def run_of(self, run_id: str, workflow: str | None = None) -> _Run:
+        """The run itself. Raises NotFound, also for a run of another workflow."""
+        run = self._runs.get(run_id)
+        if run is None or workflow not in (None, run.state().workflow):
+            raise NotFound(f"There is no run `{run_id}`.")
+        return run
+
+    async def describe_run(self, run_id: str) -> RunState:
+        return self.run_of(run_id).state()
+
+    async def wait_run(self, run_id: str, timeout: timedelta) -> RunState:
+        run = self.run_of(run_id)
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                while not run.state().needs_attention:
+                    await run.change()
+        except TimeoutError:
+            return run.state()
+        return run.state()
+
+    async def answer_run(self, run_id: str, answer: Answer) -> Receipt:
+        run = self.run_of(run_id)
+        if not isinstance(run, InProcessRun):
+            raise AlreadyClosed(f"Run `{run_id}` is a function call: it takes no answers.")
+        return _late(run, answer) if run.closed else run.answer(answer)
+
+    async def signal_run(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
+        run = self.run_of(run_id)
+        if isinstance(run, InProcessRun):
+            run.signal(signal, args)
+
+    async def query_run(self, run_id: str, query: str, args: Sequence[Any], workflow: str | None) -> Any:
+        run = self.run_of(run_id, workflow)
+        return await run.query(query, args) if isinstance(run, InProcessRun) else None
+
+    async def cancel_run(self, run_id: str, reason: str | None = None) -> None:
+        self.run_of(run_id).cancel()
+
+    async def list_runs(self, which: RunFilter) -> RunPage:
+        states = [run.state() for run in reversed(self._runs.values())]
+        wanted = [
+            s
+            for s in states
+            if (not which.workflows or s.workflow in which.workflows) and which.status in (None, s.status)
+        ]
+        first = int(which.cursor or 0)
+        last = first + which.limit
+        return RunPage(tuple(wanted[first:last]), str(last) if last < len(wanted) else None)
+
+    async def aclose(self) -> None:
+        """Cancels what still runs and waits for it."""
+        tasks = [run.task for run in self._runs.values() if not run.closed]
+        for run in self._runs.values():
+            run.cancel()
+        await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+
+
+class InProcessHandle:
+    """A run of the in-process engine. Satisfies `WorkflowHandle`."""
+
+    def __init__(self, executor: InProcessExecutor, run_id: str, workflow: str | None = None) -> None:
+        self._executor = executor
+        self._run_id = run_id
+        self._workflow = workflow
+
+    @property
+    def id(self) -> str:
+        return self._run_id
+
+    @property
+    def run_id(self) -> str:
+        return self._run_id
+
+    async def result(self) -> WorkflowResult[Any]:
+        run = self._executor.run_of(self._run_id, self._workflow)
+        while not run.closed:
+            await run.change()
+        result = run.result()
+        if result is not None:
+            return result
+        raise _ending(run.state())
+
+    async def signal(self, name: str, *args: Any) -> None:
+        self._executor.run_of(self._run_id, self._workflow)
+        await self._executor.signal_run(self._run_id, name, args)
+
+    async def query(self, name: str, *args: Any) -> Any:
+        return await self._executor.query_run(self._run_id, name, args, self._workflow)
+
+    async def cancel(self, reason: str | None = None) -> None:
+        self._executor.run_of(self._run_id, self._workflow).cancel()
+
+    async def terminate(self, reason: str | None = None) -> None:
+        self._executor.run_of(self._run_id, self._workflow).terminate()
+
+    async def describe(self) -> RunState:
+        return self._executor.run_of(self._run_id, self._workflow).state()
+
+
+def _late(run: InProcessRun, answer: Answer) -> Receipt:
+    """An answer to a closed run: harmless if it is the one that was given."""
+    if answer.request_id is not None:
+        receipt = run.mailbox.plan(answer)
+        if receipt.duplicate:
+            return receipt
+    raise AlreadyClosed(f"Run `{run.info.run_id}` has ended: it takes no more answers.")
+
+
+def _ending(state: RunState) -> RunFailedError:
+    if state.status == "cancelled":
+        return RunCancelledError(f"Run `{state.run_id}` was cancelled.", run_id=state.run_id)
+    if state.status == "terminated":
+        return RunTerminatedError(f"Run `{state.run_id}` was terminated.", run_id=state.run_id)
+    error = state.error
+    assert error is not None
+    return RunFailedError(f"Run `{state.run_id}` failed: {error.message}", run_id=state.run_id, type=error.code)
+
+
+@asynccontextmanager
+async def open_executor(registry: Registry, tasks: Mapping[str, TaskDefinition]) -> AsyncIterator[InProcessExecutor]:
+    """The engine for one app, until the block ends; what still runs then is cancelled."""
+    with stepping(asyncio.get_running_loop()):
+        executor = InProcessExecutor(registry, tasks)
+        try:
+            yield executor
+        finally:
+            await executor.aclose()

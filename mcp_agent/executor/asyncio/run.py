@@ -1,0 +1,283 @@
+"""One run of the in-process engine: a workflow object, its task, its handlers, and what the outside may see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mcp_agent.errors import AlreadyClosed, InvalidArguments, NotFound
+from mcp_agent.executor import runtime
+from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
+from mcp_agent.executor.asyncio.stepping import after_step
+from mcp_agent.executor.definition import WorkflowDefinition
+from mcp_agent.executor.failures import run_failure
+from mcp_agent.executor.handlers import Handler, positional_types
+from mcp_agent.executor.payloads import decode, encode, round_trip
+from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
+from mcp_agent.executor.steps import StepCall
+from mcp_agent.executor.workflow import WorkflowResult, as_result
+
+logger = logging.getLogger("mcp_agent.workflow")
+
+
+class InProcessRun(runtime.WorkflowRuntime):
+    """A run. Its code sees it as the runtime; the executor starts it, talks to it and reads `state()`."""
+
+    def __init__(
+        self, definition: WorkflowDefinition, run_id: str, input_digest: str, runner: StepRunner, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__()
+        self.definition = definition
+        self.input_digest = input_digest
+        self._info = runtime.RunInfo(run_id, definition.name, run_id)
+        self._logger = logging.LoggerAdapter(logger, {"run_id": run_id, "workflow": definition.name})
+        self._runner = runner
+        self._loop = loop
+        self._journal = StepJournal()
+        self._random = random.Random(run_id)
+        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._handlers: set[asyncio.Task[Any]] = set()
+        self._watchers: set[asyncio.Future[None]] = set()
+        self._object: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self._started = self._updated = datetime.now(UTC)
+        self._closed: datetime | None = None
+        self._status: RunStatus = "running"
+        self._result: WorkflowResult[Any] | None = None
+        self._failure: RunFailure | None = None
+        self._handler_error: Exception | None = None
+        self.cancel_requested = False
+        self._context = contextvars.copy_context()
+        self._context.run(self._enter)
+
+    def _enter(self) -> None:
+        runtime.entered(self).__enter__()
+        after_step.set(self.wake)
+
+    # Its life
+
+    def start(self, args: Sequence[Any]) -> None:
+        """Begins to run with arguments that `definition.bind` made."""
+        self._task = self._loop.create_task(self._main(list(args)), context=self._context)
+
+    async def _main(self, args: list[Any]) -> None:
+        try:
+            self._object = self.definition.cls()
+            types = [p.annotation for p in self.definition.parameters]
+            typed = [round_trip(a, t, "An argument of `run`") for a, t in zip(args, types, strict=True)]
+            result = as_result(await self.definition.run(self._object, *typed))
+            stored = encode(result, f"The result of `{self.definition.name}`")
+            self._end("failed" if result.error is not None else "completed", decode(stored, self.definition.result_type))
+        except asyncio.CancelledError:
+            self._end_cancelled()
+        except Exception as error:
+            self._fail(error)
+
+    def _end_cancelled(self) -> None:
+        if self._handler_error is not None:
+            self._fail(self._handler_error)
+        else:
+            self._end("cancelled")
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = run_failure(error)
+        logger.info("run %s failed: %s: %s", self._info.run_id, self._failure.code, self._failure.message)
+        self._end("failed")
+
+    def _end(self, status: RunStatus, result: WorkflowResult[Any] | None = None) -> None:
+        self._status, self._result = status, result
+        if result is not None and result.error is not None:
+            self._failure = RunFailure(code="workflow_error", message=result.error)
+        self._closed = datetime.now(UTC)
+        for task in self._handlers:
+            task.cancel()
+        self._conditions.clear()
+        self._journal = StepJournal()
+        self._changed()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed is not None
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        return self._task
+
+    def cancel(self) -> None:
+        if self._task is not None and not self.closed:
+            self.cancel_requested = True
+            self._task.cancel()
+
+    def terminate(self) -> None:
+        if not self.closed:
+            self._end("terminated")
+            if self._task is not None:
+                self._task.cancel()
+
+    # What the outside reads
+
+    def state(self) -> RunState:
+        state = self.public_state()
+        status = self._status
+        if status == "running" and state.pending_inputs:
+            status = "waiting_for_input"
+        return RunState(
+            run_id=self._info.run_id,
+            workflow=self._info.workflow,
+            status=status,
+            started_at=self._started,
+            updated_at=self._updated,
+            closed_at=self._closed,
+            cancel_requested=self.cancel_requested,
+            result=None if self._result is None else self._result.value,
+            metadata={} if self._result is None else self._result.metadata,
+            error=self._failure,
+            pending_inputs=() if self.closed else tuple(state.pending_inputs),
+            steps=self._journal.under_way(),
+            progress=state.progress,
+            usage=state.usage,
+        )
+
+    def result(self) -> WorkflowResult[Any] | None:
+        return self._result
+
+    async def change(self) -> None:
+        """Waits until `state()` may have changed."""
+        future = self._loop.create_future()
+        self._watchers.add(future)
+        try:
+            await future
+        finally:
+            self._watchers.discard(future)
+
+    # What the outside sends
+
+    def answer(self, answer: Answer) -> Receipt:
+        receipt = self.mailbox.accept(answer)
+        self.wake()
+        self._changed()
+        return receipt
+
+    def signal(self, name: str, args: Sequence[Any]) -> None:
+        """Calls the handler for `name`, or keeps the signal for who waits for it. Raises AlreadyClosed."""
+        if self.closed:
+            raise AlreadyClosed(f"Run `{self._info.run_id}` has ended: it takes no more signals.")
+        handler = self.definition.handler("signal", name)
+        sent = [round_trip(arg, None, f"An argument of signal `{name}`") for arg in args]
+        if handler is not None:
+            self._spawn(self._signal(handler, _typed(handler, sent)))
+        else:
+            self.mailbox.deliver(name, sent[0] if sent else None)
+            self.wake()
+        self._changed()
+
+    def _spawn(self, handling: Any) -> asyncio.Task[Any]:
+        task = self._loop.create_task(handling, context=self._context.copy())
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
+        return task
+
+    async def _signal(self, handler: Handler, args: list[Any]) -> None:
+        try:
+            await self._call(handler, args)
+        except Exception as error:
+            self._handler_error = error
+            if self._task is not None:
+                self._task.cancel()
+
+    async def _call(self, handler: Handler, args: list[Any]) -> Any:
+        made = handler.function(self._object, *args)
+        return await made if asyncio.iscoroutine(made) else made
+
+    async def query(self, name: str, args: Sequence[Any]) -> Any:
+        """Answers a query of a running or closed run. Raises NotFound."""
+        handler = self._handler("query", name)
+        await asyncio.sleep(0)  # a run that was started just now takes its first step
+        return round_trip(handler.function(self._object, *_typed(handler, args)), None, f"The answer of query `{name}`")
+
+    def _handler(self, kind: str, name: str) -> Handler:
+        handler = self.definition.handler(kind, name)
+        if handler is None:
+            known = ", ".join(f"`{h.name}`" for h in self.definition.handlers if h.kind == kind) or "none"
+            raise NotFound(f"Workflow `{self._info.workflow}` has no {kind} `{name}`; it has {known}.")
+        return handler
+
+    # What its code stands on
+
+    @property
+    def info(self) -> runtime.RunInfo:
+        return self._info
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        return self._logger
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def random(self) -> random.Random:
+        return self._random
+
+    def uuid4(self) -> uuid.UUID:
+        return uuid.UUID(int=self._random.getrandbits(128), version=4)
+
+    def is_replaying(self) -> bool:
+        return False
+
+    async def sleep(self, duration: timedelta) -> None:
+        await asyncio.sleep(duration.total_seconds())
+
+    async def wait_condition(self, condition: Callable[[], bool], timeout: timedelta | None = None) -> None:
+        if condition():
+            return
+        entry = (condition, self._loop.create_future())
+        self._conditions.append(entry)
+        try:
+            async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+                await entry[1]
+        finally:
+            if entry in self._conditions:
+                self._conditions.remove(entry)
+
+    def wake(self) -> None:
+        """Asks every condition again; called after each step that one of the run's tasks takes."""
+        for condition, future in self._conditions:
+            if future.done():
+                continue
+            try:
+                if condition():
+                    future.set_result(None)
+            except Exception as error:
+                future.set_exception(error)
+
+    async def run_step(self, call: StepCall) -> Any:
+        return await self._runner.run(call, self._journal, self._info, self._changed)
+
+    def publish(self, *, failed: bool = False) -> None:
+        self._changed()
+
+    def all_handlers_finished(self) -> bool:
+        return not self._handlers
+
+    def _changed(self) -> None:
+        self._updated = datetime.now(UTC)
+        for future in self._watchers:
+            if not future.done():
+                future.set_result(None)
+
+
+def _typed(handler: Handler, args: Sequence[Any]) -> list[Any]:
+    types = positional_types(handler.function)
+    if len(args) > len(types):
+        raise InvalidArguments(f"{handler.kind.title()} `{handler.name}` takes {len(types)} arguments, not {len(args)}.")
+    what = f"An argument of {handler.kind} `{handler.name}`"
+    try:
+        return [round_trip(arg, type_, what) for arg, type_ in zip(args, types, strict=False)]
+    except ValueError as error:
+        raise InvalidArguments(f"{what} has the wrong type: {error}") from None

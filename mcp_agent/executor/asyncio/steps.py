@@ -1,0 +1,191 @@
+"""Runs steps in this process: time-outs, retries and the round trip of values, as a Temporal activity has them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mcp_agent.errors import StepTimeoutError, WorkflowApplicationError
+from mcp_agent.executor import runtime, step_context
+from mcp_agent.executor.asyncio.stepping import after_step
+from mcp_agent.executor.failures import as_step_failure
+from mcp_agent.executor.handlers import positional_types
+from mcp_agent.executor.payloads import decode, encode
+from mcp_agent.executor.retry import RetryPolicyLike, delay_before
+from mcp_agent.executor.runs import StepState
+from mcp_agent.executor.steps import DEFAULT_RETRY, DEFAULT_START_TO_CLOSE, StepCall
+from mcp_agent.executor.workflow_task import TaskDefinition
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """A step that a run made: what Temporal's history would hold of it."""
+
+    name: str
+    arguments: list[bytes]
+    state: StepState
+    result: bytes | None = None
+    done: bool = False
+
+
+@dataclass(slots=True)
+class StepJournal:
+    """The steps of one run, in the order in which they began. Satisfies `StepHistory`."""
+
+    records: list[StepRecord] = field(default_factory=list[StepRecord])
+
+    async def completed(self, step: str) -> AsyncIterator[tuple[bytes, bytes]]:
+        for record in self.records:
+            if record.name == step and record.result is not None:
+                yield record.arguments[0], record.result
+
+    async def arguments(self, step: str) -> AsyncIterator[bytes]:
+        for record in self.records:
+            if record.name == step:
+                yield record.arguments[0]
+
+    def under_way(self) -> tuple[StepState, ...]:
+        return tuple(record.state for record in self.records if not record.done)
+
+
+class StepRunner:
+    """Runs the steps of one app.
+
+    Args:
+        tasks: The app's tasks and the framework's own steps, by name.
+        policy_for: The configured retry policy of a step (`workflow_task_retry_policies`), or `None`.
+    """
+
+    def __init__(
+        self, tasks: Mapping[str, TaskDefinition], policy_for: Callable[[str], RetryPolicyLike | None]
+    ) -> None:
+        self._tasks = tasks
+        self._policy_for = policy_for
+
+    async def run(self, call: StepCall, journal: StepJournal, info: runtime.RunInfo, changed: Callable[[], None]) -> Any:
+        """One call with all its attempts. Raises WorkflowApplicationError or StepTimeoutError."""
+        task = self._tasks.get(call.name)
+        if task is None:
+            raise WorkflowApplicationError(
+                f"No step `{call.name}` is registered: add its module to `workflow_task_modules`.",
+                type="NotFoundError",
+                non_retryable=True,
+            )
+        what = f"An argument of step `{call.name}`"
+        record = StepRecord(call.name, [encode(arg, what) for arg in call.args], StepState(name=call.name))
+        journal.records.append(record)
+        changed()
+        try:
+            async with _total_time(call):
+                record.result = await self._attempts(task, call, record, journal, info, changed)
+        finally:
+            record.done = True
+            changed()
+        return decode(record.result, call.result_type)
+
+    async def _attempts(
+        self,
+        task: TaskDefinition,
+        call: StepCall,
+        record: StepRecord,
+        journal: StepJournal,
+        info: runtime.RunInfo,
+        changed: Callable[[], None],
+    ) -> bytes:
+        policy = self._policy_for(call.name) or call.options.retry_policy or DEFAULT_RETRY
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._attempt(task, call, record, journal, info, attempt)
+            except Exception as error:
+                failure = as_step_failure(error)
+                if _is_final(failure, policy, attempt):
+                    raise failure from error
+                delay = failure.next_retry_delay or delay_before(policy, attempt + 1)
+                record.state = StepState(
+                    name=call.name,
+                    attempt=attempt + 1,
+                    last_error=f"{failure.type}: {failure.message}",
+                    next_retry_at=datetime.now(UTC) + delay,
+                )
+                changed()
+                await asyncio.sleep(delay.total_seconds())
+
+    async def _attempt(
+        self,
+        task: TaskDefinition,
+        call: StepCall,
+        record: StepRecord,
+        journal: StepJournal,
+        info: runtime.RunInfo,
+        attempt: int,
+    ) -> bytes:
+        types = positional_types(task.function)
+        args = [decode(data, type_) for data, type_ in zip(record.arguments, types, strict=False)]
+        context = step_context.StepContext(call.name, info.run_id, info.workflow, attempt, history=journal)
+        limit = call.options.start_to_close_timeout or DEFAULT_START_TO_CLOSE
+        try:
+            with _outside_the_run(), step_context.entered(context):
+                async with asyncio.timeout(limit.total_seconds()) as clock:
+                    result = await _call(task.function, args)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            raise StepTimeoutError(
+                f"Step `{call.name}` took longer than {limit.total_seconds():g} s.", type="TimeoutError"
+            ) from None
+        return encode(result, f"The result of step `{call.name}`")
+
+
+async def _call(function: Callable[..., Any], args: list[Any]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(*args)
+    return await asyncio.to_thread(function, *args)
+
+
+@contextmanager
+def _outside_the_run() -> Iterator[None]:
+    """A step is not workflow code: what it calls must not find the run."""
+    token = after_step.set(None)
+    try:
+        with runtime.entered(None):
+            yield
+    finally:
+        after_step.reset(token)
+
+
+class _total_time:  # noqa: N801 - reads as a block
+    """Bounds all attempts of a call by `schedule_to_close_timeout`."""
+
+    def __init__(self, call: StepCall) -> None:
+        self._call = call
+        limit: timedelta | None = call.options.schedule_to_close_timeout
+        self._timeout = asyncio.timeout(None if limit is None else limit.total_seconds())
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*error)
+        except TimeoutError:
+            limit = self._call.options.schedule_to_close_timeout
+            assert limit is not None
+            raise StepTimeoutError(
+                f"Step `{self._call.name}` and its retries took longer than {limit.total_seconds():g} s.",
+                type="TimeoutError",
+            ) from None
+
+
+def _is_final(failure: WorkflowApplicationError, policy: RetryPolicyLike, attempt: int) -> bool:
+    if failure.non_retryable or failure.type in (policy.non_retryable_error_types or ()):
+        return True
+    return policy.maximum_attempts != 0 and attempt >= policy.maximum_attempts
+
+

@@ -1,0 +1,193 @@
+"""What this package puts around the workflows and activities of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    ExecuteWorkflowInput,
+    HandleQueryInput,
+    HandleSignalInput,
+    HandleUpdateInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+
+from mcp_agent.errors import CallError, WorkflowApplicationError
+from mcp_agent.executor import runtime, step_context
+from mcp_agent.executor.failures import failure_message, failure_type
+from mcp_agent.executor.payloads import encode
+from mcp_agent.executor.retry import RetryPolicyLike
+from mcp_agent.executor.runs import Answer, Receipt
+from mcp_agent.executor.temporal.history import RunHistory
+from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CHANGED_EXTERN
+from mcp_agent.executor.temporal.runtime import TemporalRuntime
+from mcp_agent.executor.workflow import as_result
+
+_NOT_OURS = (FailureError, workflow.NondeterminismError, workflow.ReadOnlyContextError)
+
+
+class AgentInterceptor(Interceptor):
+    """For every worker of an app.
+
+    Args:
+        client: Reads a run's own history for steps that need it.
+        policies: The configured retry policies of steps.
+        changed: Told the id of a run in this process whose public state changes; called from any thread.
+    """
+
+    def __init__(
+        self, client: Client, policies: Mapping[str, RetryPolicyLike], changed: Callable[[str], None]
+    ) -> None:
+        self._client = client
+        self._changed = changed
+        self._run_interceptor = type("RunInterceptor", (RunInterceptor,), {"policies": dict(policies)})
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return StepInterceptor(next, self._client)
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        input.unsafe_extern_functions[CHANGED_EXTERN] = self._changed  # pyright: ignore[reportArgumentType]
+        return self._run_interceptor
+
+
+class RunInterceptor(WorkflowInboundInterceptor):
+    """One a run: holds its runtime, takes answers and undeclared signals, and turns errors into failures."""
+
+    policies: Mapping[str, RetryPolicyLike] = {}
+
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(outbound)
+        self._runtime = TemporalRuntime(self.policies)
+        workflow.set_update_handler(ANSWER_UPDATE, self._answer, validator=self._check_answer)
+        if workflow.get_dynamic_signal_handler() is None:
+            workflow.set_dynamic_signal_handler(self._keep_signal)
+
+    async def _answer(self, answer: Answer) -> Receipt:
+        return self._runtime.mailbox.accept(answer)
+
+    def _check_answer(self, answer: Answer) -> None:
+        try:
+            self._runtime.mailbox.plan(answer)
+        except CallError as error:
+            raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
+
+    async def _keep_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        convert = workflow.payload_converter().from_payload
+        self._runtime.mailbox.deliver(name, convert(args[0].payload) if args else None)
+
+    def _enter(self) -> None:
+        runtime.put_on_loop(asyncio.get_running_loop(), self._runtime)
+
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        self._enter()
+        try:
+            result = as_result(await super().execute_workflow(input))
+            encode(result, f"The result of `{self._runtime.info.workflow}`")
+        except _NOT_OURS:
+            raise
+        except Exception as error:
+            raise as_application_error(error) from error.__cause__
+        if result.error is not None:
+            self._runtime.publish(failed=True)
+        return result
+
+    async def handle_signal(self, input: HandleSignalInput) -> None:
+        self._enter()
+        try:
+            await super().handle_signal(input)
+        except _NOT_OURS:
+            raise
+        except Exception as error:
+            raise as_application_error(error) from error.__cause__
+
+    async def handle_query(self, input: HandleQueryInput) -> Any:
+        self._enter()
+        return await super().handle_query(input)
+
+    def handle_update_validator(self, input: HandleUpdateInput) -> None:
+        self._enter()
+        super().handle_update_validator(input)
+
+    async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
+        self._enter()
+        try:
+            return await super().handle_update_handler(input)
+        except _NOT_OURS:
+            raise
+        except Exception as error:
+            raise as_application_error(error) from error.__cause__
+
+
+class StepInterceptor(ActivityInboundInterceptor):
+    """Gives a step its context, tells Temporal that it is alive, and turns its errors into failures."""
+
+    def __init__(self, next: ActivityInboundInterceptor, client: Client) -> None:
+        super().__init__(next)
+        self._client = client
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        info = activity.info()
+        context = step_context.StepContext(
+            step=info.activity_type,
+            run_id=info.workflow_id or "",
+            workflow=info.workflow_type or "",
+            attempt=info.attempt,
+            heartbeat=activity.heartbeat,
+            history=RunHistory(self._client, info.workflow_id or "", info.workflow_run_id),
+        )
+        try:
+            with step_context.entered(context):
+                async with _alive(info):
+                    result = await super().execute_activity(input)
+            encode(result, f"The result of step `{info.activity_type}`")
+        except FailureError:
+            raise
+        except Exception as error:
+            raise as_application_error(error) from None
+        return result
+
+
+@asynccontextmanager
+async def _alive(info: activity.Info) -> AsyncIterator[None]:
+    """Heartbeats while the step runs, so that a dead worker is noticed and a cancel arrives at once."""
+    if not info.heartbeat_timeout:
+        yield
+        return
+    interval = min(info.heartbeat_timeout.total_seconds() / 4, 1.0)
+    details = info.heartbeat_details
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat(*details)
+            await asyncio.sleep(interval)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+
+
+def as_application_error(error: Exception) -> ApplicationError:
+    """The failure that Temporal stores: type, text and details; never another exception's text."""
+    if isinstance(error, WorkflowApplicationError):
+        return ApplicationError(
+            failure_message(error),
+            *error.details,
+            type=error.type,
+            non_retryable=error.non_retryable,
+            next_retry_delay=error.next_retry_delay,
+        )
+    return ApplicationError(failure_message(error), type=failure_type(error))

@@ -1,0 +1,192 @@
+"""Reads a run's state off Temporal: from `describe` and the memo, which need no worker, and the closing event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState, TaskQueueType
+from temporalio.api.common.v1 import WorkflowExecution as RunReference
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    GetWorkflowExecutionHistoryReverseRequest,
+)
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
+from mcp_agent.executor.temporal.names import STATE_MEMO
+from mcp_agent.executor.workflow import WorkflowResult
+
+_STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
+    WorkflowExecutionStatus.RUNNING: "running",
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.TIMED_OUT: "timed_out",
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
+}
+# A workflow task that nobody has taken for this long is worth a look at who serves the queue.
+UNTAKEN = timedelta(seconds=3)
+# A living worker asks for work at least once a minute.
+POLLER_ALIVE = timedelta(seconds=75)
+RPC_TIMEOUT = timedelta(seconds=10)
+
+
+async def summary(execution: WorkflowExecution) -> RunState:
+    """What `describe` and a listing both tell; no result."""
+    memo = await execution.memo()
+    public = PublicState.model_validate(memo.get(STATE_MEMO) or {})
+    status = _STATUSES[execution.status or WorkflowExecutionStatus.RUNNING]
+    if status == "completed" and public.failed:
+        status = "failed"
+    if status == "running" and public.pending_inputs:
+        status = "waiting_for_input"
+    closed = execution.close_time
+    return RunState(
+        run_id=execution.id,
+        engine_run_id=execution.run_id,
+        workflow=execution.workflow_type,
+        status=status,
+        started_at=execution.start_time,
+        updated_at=closed or datetime.now(UTC),
+        closed_at=closed,
+        pending_inputs=tuple(public.pending_inputs) if closed is None else (),
+        progress=public.progress,
+        usage=public.usage,
+    )
+
+
+async def full(client: Client, description: WorkflowExecutionDescription, retention: timedelta) -> RunState:
+    """Everything: what is under way, why it is stuck, or how it ended."""
+    raw = description.raw_description
+    state = replace(
+        await summary(description),
+        cancel_requested=raw.workflow_extended_info.cancel_requested,
+        steps=tuple(_step(pending) for pending in raw.pending_activities),
+    )
+    if state.closed:
+        return replace(await _with_ending(client, state), expires_at=_expiry(state, retention))
+    if raw.HasField("pending_workflow_task"):
+        return await _with_pending_task(client, description, state)
+    return state
+
+
+def _expiry(state: RunState, retention: timedelta) -> datetime | None:
+    return None if state.closed_at is None else state.closed_at + retention
+
+
+def _step(pending: PendingActivityInfo) -> StepState:
+    failure = pending.last_failure.message if pending.HasField("last_failure") else None
+    waits = pending.HasField("next_attempt_schedule_time")
+    return StepState(
+        name=pending.activity_type.name,
+        attempt=max(pending.attempt, 1),
+        last_error=failure,
+        next_retry_at=_time(pending.next_attempt_schedule_time) if waits else None,
+    )
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+async def _with_ending(client: Client, state: RunState) -> RunState:
+    handle: Any = client.get_workflow_handle(
+        state.run_id, run_id=state.engine_run_id, result_type=WorkflowResult[Any]
+    )
+    try:
+        result: WorkflowResult[Any] = await handle.result(follow_runs=False, rpc_timeout=RPC_TIMEOUT)
+    except WorkflowFailureError as error:
+        return replace(state, error=failure_of(error.cause))
+    failure = None if result.error is None else RunFailure(code="workflow_error", message=result.error)
+    status: RunStatus = state.status if failure is None else "failed"
+    return replace(state, status=status, result=result.value, metadata=result.metadata, error=failure)
+
+
+def failure_of(cause: BaseException) -> RunFailure:
+    """Why a run ended, as it is told to clients."""
+    if isinstance(cause, ActivityError) and cause.cause is not None:
+        return failure_of(cause.cause)
+    if isinstance(cause, ApplicationError):
+        inner = cause.cause
+        return RunFailure(
+            code=cause.type or "ApplicationError",
+            message=cause.message,
+            retryable=not cause.non_retryable,
+            cause=str(inner) if inner is not None else None,
+        )
+    message = cause.message if isinstance(cause, FailureError) else str(cause)
+    return RunFailure(code=type(cause).__name__, message=message)
+
+
+async def _with_pending_task(client: Client, description: WorkflowExecutionDescription, state: RunState) -> RunState:
+    task = description.raw_description.pending_workflow_task
+    if task.attempt > 1:
+        cause = await _task_failure(client, state)
+        if cause is not None:
+            return replace(state, status="blocked", blocked=cause)
+    untaken = task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
+    if not untaken:
+        return state
+    if datetime.now(UTC) - _time(task.scheduled_time) > UNTAKEN and not await served(client, description.task_queue):
+        return replace(state, status="blocked", blocked=no_worker_text(description.task_queue))
+    new = (description.history_length or 0) <= 2
+    return replace(state, status="queued") if new and state.status == "running" else state
+
+
+def no_worker_text(task_queue: str) -> str:
+    return f"No worker serves task queue `{task_queue}`: start the server, or `mcp-agent worker`. The run goes on then."
+
+
+async def served(client: Client, task_queue: str) -> bool:
+    """Whether a worker has lately asked for workflow tasks of the queue."""
+    answer = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        ),
+        timeout=RPC_TIMEOUT,
+    )
+    oldest = datetime.now(UTC) - POLLER_ALIVE
+    return any(_time(poller.last_access_time) > oldest for poller in answer.pollers)
+
+
+async def _task_failure(client: Client, state: RunState) -> str | None:
+    """Why the run's code cannot go on: the last failed workflow task, and what to do."""
+    answer = await client.workflow_service.get_workflow_execution_history_reverse(
+        GetWorkflowExecutionHistoryReverseRequest(
+            namespace=client.namespace,
+            execution=RunReference(workflow_id=state.run_id, run_id=state.engine_run_id or ""),
+            maximum_page_size=5,
+        ),
+        timeout=RPC_TIMEOUT,
+    )
+    for event in answer.history.events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+            return _explain(event)
+    return None
+
+
+def _explain(event: HistoryEvent) -> str:
+    failed = event.workflow_task_failed_event_attributes
+    message = failed.failure.message or "no reason given"
+    if "TMPRL1100" in message or "ondeterminism" in message:
+        return (
+            f"The workflow's code no longer fits what this run did before ({message}). Put the code back, or guard the "
+            "change with `workflow.get_version`; the run goes on by itself then."
+        )
+    return f"The workflow's code cannot go on: {message}. Mend it and restart the worker; the run goes on by itself then."

@@ -1,0 +1,191 @@
+"""The worker of an app: its workflows, its tasks and the framework's own steps, on one task queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from mcp_agent.activities.builtin import builtin_tasks, tasks_of_modules
+from mcp_agent.executor.registry import Registry
+from mcp_agent.executor.temporal.connection import open_connection
+from mcp_agent.executor.temporal.interceptors import AgentInterceptor
+from mcp_agent.executor.workflow_task import TaskDefinition
+
+logger = logging.getLogger(__name__)
+
+# What workflow code may import as it is: libraries that hold no state of a run. Everything else is executed anew per run.
+PASSTHROUGH = (
+    "mcp_agent",
+    "annotated_types",
+    "anthropic",
+    "anyio",
+    "google.genai",
+    "httpcore2",
+    "httpx2",
+    "jsonschema",
+    "mcp",
+    "mcp_types",
+    "openai",
+    "opentelemetry",
+    "pydantic",
+    "pydantic_core",
+    "pydantic_settings",
+    "sniffio",
+    "typing_extensions",
+    "typing_inspection",
+    "yaml",
+)
+STICKY_TIMEOUT = timedelta(seconds=1)
+HEARTBEAT_THROTTLE = timedelta(milliseconds=500)
+GRACE = timedelta(seconds=5)
+SYNC_STEP_THREADS = 32
+
+
+def make_worker(
+    client: Client,
+    registry: Registry,
+    tasks: Mapping[str, TaskDefinition],
+    *,
+    task_queue: str,
+    changed: Callable[[str], None] = lambda run_id: None,
+    **options: Any,
+) -> Worker:
+    """A Temporal worker for an app. `options` go to `temporalio.worker.Worker` as they are."""
+    policies = {n: p.as_policy() for n, p in registry.settings.workflow_task_retry_policies.items()}
+    settings = registry.settings.temporal
+    if settings.max_concurrent_activities is not None:
+        options.setdefault("max_concurrent_activities", settings.max_concurrent_activities)
+    options.setdefault("activity_executor", ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="mcp-agent-step"))
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[definition.cls for definition in registry.workflows.values()],
+        activities=[_activity(task) for task in tasks.values()],
+        interceptors=[AgentInterceptor(client, policies, changed)],
+        workflow_runner=SandboxedWorkflowRunner(restrictions=_restrictions(settings.passthrough_modules)),
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        graceful_shutdown_timeout=GRACE,
+        **options,
+    )
+
+
+def _restrictions(more: Sequence[str]) -> SandboxRestrictions:
+    return SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH, *more)
+
+
+def _activity(task: TaskDefinition) -> Callable[..., Any]:
+    """The task's function as an activity. A wrapper of its own, so that one function may serve under two names."""
+    target = task.function
+
+    if asyncio.iscoroutinefunction(target):
+
+        async def run(*args: Any) -> Any:
+            return await target(*args)
+    else:
+
+        def run(*args: Any) -> Any:
+            return target(*args)
+
+    run.__wrapped__ = target  # type: ignore[attr-defined] - signature and types are the function's
+    run.__annotations__ = getattr(target, "__annotations__", {})
+    return activity.defn(name=task.name)(run)
+
+
+@asynccontextmanager
+async def app_tasks(registry: Registry) -> AsyncIterator[dict[str, TaskDefinition]]:
+    """Every step that the app's runs may ask for, by name."""
+    async with builtin_tasks(registry.settings) as builtin:
+        yield {**builtin, **tasks_of_modules(registry.settings), **registry.tasks}
+
+
+class AppWorker:
+    """What `create_temporal_worker_for_app` opens: `run()` serves until it is cancelled."""
+
+    def __init__(self, worker: Worker, stack: AsyncExitStack, task_queue: str) -> None:
+        self._worker = worker
+        self._stack = stack
+        self.task_queue = task_queue
+
+    async def run(self) -> None:
+        """Serves runs until cancelled, then stops in order."""
+        try:
+            await self._worker.run()
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes what the worker opened; harmless twice."""
+        await self._stack.aclose()
+
+
+class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, used with `await` and `async with`
+    """A worker for an app (specification, "Create Worker" and "Worker Scaling").
+
+    `async with create_temporal_worker_for_app(app) as worker: await worker.run()`, or
+    `worker = await create_temporal_worker_for_app(app); await worker.run()`.
+
+    Args:
+        app: The app.
+        task_queue: The configured queue by default.
+        max_concurrent_workflows: Runs whose code is executed at the same time.
+        max_concurrent_activities: Steps under way at the same time.
+        max_cached_workflows: Runs kept in memory between their events.
+        activity_executor: Where plain (not async) tasks run.
+
+    Raises:
+        ConfigError: The configuration is wrong.
+        EngineUnavailable: Temporal cannot be reached or started.
+    """
+
+    def __init__(
+        self,
+        app: Registry,
+        *,
+        task_queue: str | None = None,
+        max_concurrent_workflows: int | None = None,
+        max_concurrent_activities: int | None = None,
+        max_cached_workflows: int | None = None,
+        activity_executor: Any = None,
+    ) -> None:
+        self._app = app
+        self._task_queue = task_queue
+        given = {
+            "max_concurrent_workflow_tasks": max_concurrent_workflows,
+            "max_concurrent_activities": max_concurrent_activities,
+            "max_cached_workflows": max_cached_workflows,
+            "activity_executor": activity_executor,
+        }
+        self._options = {name: value for name, value in given.items() if value is not None}
+        self._opened: AppWorker | None = None
+
+    def __await__(self) -> Generator[Any, Any, AppWorker]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AppWorker:
+        self._opened = await self._open()
+        return self._opened
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._opened is not None:
+            await self._opened.aclose()
+
+    async def _open(self) -> AppWorker:
+        async with AsyncExitStack() as stack:
+            connection = await stack.enter_async_context(open_connection(self._app))
+            tasks = await stack.enter_async_context(app_tasks(self._app))
+            queue = self._task_queue or connection.task_queue
+            worker = make_worker(connection.client, self._app, tasks, task_queue=queue, **self._options)
+            return AppWorker(worker, stack.pop_all(), queue)
+        raise AssertionError("unreachable")

@@ -1,0 +1,298 @@
+"""The one message model: what a conversation is, and what travels between a run and the model call.
+
+Everything here is pure data and is stored in histories: fields may be added (with a default), never renamed, and the
+hashes must stay what they are. Fields that hold their default are left out when stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+from mcp_types import (
+    AudioContent,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+    ToolResultContent,
+    ToolUseContent,
+)
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+)
+
+LLM_GENERATE = "mcp_agent.llm.generate"
+"""The name of the step that asks a model. Persisted: never change it."""
+
+INVALID_INPUT = "mcp-agent/invalid-input"
+"""The `_meta` key of a tool call whose arguments the model wrote wrongly; see `invalid_input`."""
+
+Block: TypeAlias = Annotated[
+    TextContent | ImageContent | AudioContent | ResourceLink | EmbeddedResource | ToolUseContent | ToolResultContent,
+    Field(discriminator="type"),
+]
+"""A part of a message: MCP's content blocks."""
+
+StopReason = Literal[
+    "end_turn", "tool_use", "max_tokens", "stop_sequence", "refusal", "content_filter", "empty", "unknown"
+]
+"""Why the model stopped.
+
+`max_tokens`, `refusal` and `content_filter`: the answer is not what was asked for; its tool calls may be cut off.
+`empty`: it ended its turn without a word and without a tool call. `unknown`: for a reason this version does not know.
+"""
+
+
+class _Compact(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        dumped: dict[str, Any] = handler(self)
+        return {
+            name: value
+            for name, value in dumped.items()
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+
+
+class Message(_Compact):
+    """One turn of a conversation. Tool results are blocks of a user message.
+
+    Attributes:
+        role: Who speaks.
+        content: What is said, in order.
+        provider_data: What a provider needs back unchanged (reasoning, signatures), under the name of its API.
+    """
+
+    role: Literal["user", "assistant"]
+    content: list[Block] = []
+    provider_data: dict[str, Any] | None = None
+
+    @field_serializer("content")
+    def _wire_form(self, content: list[Block]) -> list[dict[str, Any]]:
+        return [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in content]
+
+    @classmethod
+    def user(cls, content: str | Sequence[Block]) -> Message:
+        return cls(role="user", content=_blocks(content))
+
+    @classmethod
+    def assistant(cls, content: str | Sequence[Block], provider_data: dict[str, Any] | None = None) -> Message:
+        return cls(role="assistant", content=_blocks(content), provider_data=provider_data)
+
+    @property
+    def text(self) -> str:
+        """Its text blocks, joined."""
+        return text_of(self.content)
+
+    @property
+    def tool_uses(self) -> list[ToolUseContent]:
+        """The tool calls it asks for, in order."""
+        return [block for block in self.content if isinstance(block, ToolUseContent)]
+
+
+def _blocks(content: str | Sequence[Block]) -> list[Block]:
+    return [TextContent(text=content)] if isinstance(content, str) else list(content)
+
+
+def text_of(blocks: Iterable[object]) -> str:
+    """The text blocks among `blocks`, joined by line breaks."""
+    return "\n".join(block.text for block in blocks if isinstance(block, TextContent))
+
+
+class InvalidInput(_Compact):
+    """Arguments of a tool call that are not a JSON object.
+
+    Attributes:
+        raw: What the model wrote.
+        error: What is wrong with it.
+    """
+
+    raw: str
+    error: str
+
+
+def tool_use(call_id: str, name: str, arguments: dict[str, Any] | InvalidInput) -> ToolUseContent:
+    """A tool call. With an `InvalidInput` it has an empty input and must not be carried out (see `invalid_input`)."""
+    if isinstance(arguments, InvalidInput):
+        return ToolUseContent(id=call_id, name=name, input={}, _meta={INVALID_INPUT: arguments.model_dump()})
+    return ToolUseContent(id=call_id, name=name, input=arguments)
+
+
+def invalid_input(call: ToolUseContent) -> InvalidInput | None:
+    """What is wrong with the call's arguments, or `None`.
+
+    Such a call is not carried out: its `error` is given to the model as the result of the call.
+    """
+    found = (call.meta or {}).get(INVALID_INPUT)
+    return None if found is None else InvalidInput.model_validate(found)
+
+
+class ToolSpec(_Compact):
+    """A tool as the model sees it. `input_schema` is a JSON schema of type `object`."""
+
+    name: str
+    description: str = ""
+    input_schema: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+class RequestParams(_Compact):
+    """How a model is asked. What is `None` is left to the provider's settings and to the provider.
+
+    Attributes:
+        model: The model's name at its provider.
+        max_tokens: The longest answer, in tokens.
+        temperature: Left out for models that only reason at one temperature (OpenAI's o and gpt-5 series and later).
+        top_p: As `temperature`.
+        stop_sequences: Texts that end the answer.
+        reasoning_effort: In the provider's own words, such as `low`.
+        parallel_tool_calls: Whether one answer may hold several tool calls.
+        timeout_seconds: The longest one attempt may take, where it is shorter than the provider's setting.
+        provider_options: Goes into the provider's request as it is, such as `{"seed": 1}`.
+        system_prompt: Used instead of the agent's instruction. The agent puts it into the `LLMSetup`.
+        max_turns: For the agent: how often the model is asked at most for one answer.
+        use_history: For the agent: whether earlier answers are part of the conversation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = None
+    max_tokens: int | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    stop_sequences: list[str] = []
+    reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None
+    timeout_seconds: float | None = Field(default=None, gt=0)
+    provider_options: dict[str, Any] = {}
+    system_prompt: str | None = None
+    max_turns: int | None = Field(default=None, gt=0)
+    use_history: bool | None = None
+
+    def over(self, defaults: RequestParams | None) -> RequestParams:
+        """These parameters, with `defaults` where they say nothing."""
+        if defaults is None:
+            return self
+        said = {name: getattr(self, name) for name in self.model_fields_set if getattr(self, name) is not None}
+        return defaults.model_copy(update=said)
+
+    def for_call(self) -> RequestParams:
+        """What one call of the model needs: without what is the agent's own business or part of its setup."""
+        return self.model_copy(update={"system_prompt": None, "max_turns": None, "use_history": None})
+
+
+class LLMSetup(_Compact):
+    """What stays the same from call to call: stored once, then named by its hash.
+
+    Attributes:
+        instruction: The system prompt.
+        tools: What the model may call, in a fixed order.
+        response_schema: The JSON schema that the answer's text is to follow.
+    """
+
+    instruction: str | None = None
+    tools: list[ToolSpec] = []
+    response_schema: dict[str, Any] | None = None
+
+    def hash(self) -> str:
+        """Its name in requests."""
+        return setup_hash(self)
+
+
+class LLMRequest(_Compact):
+    """The argument of the step `mcp_agent.llm.generate`: only what is new.
+
+    Attributes:
+        conversation: Whose turns these are; unique in the run.
+        agent: The agent's name, for people and for scripted models.
+        provider: `openai` or `scripted`.
+        new: What was said since `parent`.
+        setup_hash: The hash of the setup.
+        parent: The head of the answer before, in this run's history; `None` for the first call, whose `new` then holds
+            the whole conversation (also after continue-as-new).
+        setup: The setup itself, the first time it is used in this run's history.
+        params: See `RequestParams.for_call`.
+    """
+
+    conversation: str
+    agent: str
+    provider: str
+    new: list[Message]
+    setup_hash: str
+    parent: str | None = None
+    setup: LLMSetup | None = None
+    params: RequestParams = RequestParams()
+
+
+class Usage(_Compact):
+    """Tokens of one call, or of several added up.
+
+    Attributes:
+        input_tokens: All that was read, including what came from a cache.
+        output_tokens: All that was written, including reasoning.
+        cached_input_tokens: The part of the input that came from the provider's cache.
+        reasoning_tokens: The part of the output that was reasoning.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+class LLMResponse(_Compact):
+    """The result of the step `mcp_agent.llm.generate`.
+
+    Attributes:
+        message: The answer.
+        head: The conversation up to and including it; the next request's `parent`.
+        stop_reason: Why it ends there.
+        usage: What the provider counted.
+        model: Who answered, in the provider's words.
+    """
+
+    message: Message
+    head: str
+    stop_reason: StopReason
+    usage: Usage = Usage()
+    model: str = ""
+
+
+def setup_hash(setup: LLMSetup) -> str:
+    """The SHA-256 of a setup, in hexadecimal; the same in every process."""
+    return _digest(setup.model_dump(mode="json"))
+
+
+def head_hash(parent: str | None, setup_hash: str, new: Sequence[Message], message: Message) -> str:
+    """The name of a conversation: the SHA-256 of all that was said, in hexadecimal; the same in every process."""
+    return _digest(
+        {
+            "parent": parent,
+            "setup": setup_hash,
+            "new": [one.model_dump(mode="json") for one in new],
+            "message": message.model_dump(mode="json"),
+        }
+    )
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
