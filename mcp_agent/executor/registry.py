@@ -38,17 +38,17 @@ def find_workflow(registry: Registry, workflow: str | type[Workflow[Any]]) -> Wo
         found = next((d for d in registry.workflows.values() if d.cls is workflow), None)
     if found is None:
         name = workflow if isinstance(workflow, str) else workflow.__name__
-        raise NotFound(f"No workflow `{name}` in app `{registry.name}`{did_you_mean(name, registry.workflows)}.")
+        raise NotFound(f"App `{registry.name}` has no workflow `{name}`. {did_you_mean(name, registry.workflows)}")
     return found
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`: did you mean ...?`, or what there is, or nothing."""
+    """A sentence with near names, or with all there are."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
-        return f": did you mean {' or '.join(f'`{n}`' for n in near)}?"
-    return f"; it has {', '.join(f'`{n}`' for n in names)}" if names else "; it has none"
+        return f"Did you mean {' or '.join(f'`{n}`' for n in near)}?"
+    return f"It has {', '.join(f'`{n}`' for n in names)}." if names else "It has none."
 
 
 def new_run_id(workflow: str) -> str:

@@ -184,12 +184,17 @@ def current() -> WorkflowRuntime:
 
 @contextmanager
 def entered(runtime: WorkflowRuntime | None) -> Iterator[None]:
-    """Makes `runtime` the current one for this task and those it starts; `None` leaves the run (for steps)."""
+    """Makes `runtime` the current one in the block; `None` leaves the run (for steps)."""
     token = _in_process.set(runtime)
     try:
         yield
     finally:
         _in_process.reset(token)
+
+
+def make_current(runtime: WorkflowRuntime) -> None:
+    """Makes `runtime` the current one for as long as this context lasts."""
+    _in_process.set(runtime)
 
 
 def put_on_loop(loop: asyncio.AbstractEventLoop, runtime: WorkflowRuntime) -> None:

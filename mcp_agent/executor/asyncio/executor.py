@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 from mcp_agent.errors import (
     AlreadyClosed,
+    CallError,
     IdempotencyConflict,
     NotFound,
     RunCancelledError,
@@ -219,9 +220,10 @@ class InProcessHandle:
 def _late(run: InProcessRun, answer: Answer) -> Receipt:
     """An answer to a closed run: harmless if it is the one that was given."""
     if answer.request_id is not None:
-        receipt = run.mailbox.plan(answer)
-        if receipt.duplicate:
-            return receipt
+        with suppress(CallError):
+            receipt = run.mailbox.plan(answer)
+            if receipt.duplicate:
+                return receipt
     raise AlreadyClosed(f"Run `{run.info.run_id}` has ended: it takes no more answers.")
 
 

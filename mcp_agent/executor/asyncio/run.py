@@ -57,7 +57,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._context.run(self._enter)
 
     def _enter(self) -> None:
-        runtime.entered(self).__enter__()
+        runtime.make_current(self)
         after_step.set(self.wake)
 
     # Its life
@@ -65,6 +65,11 @@ class InProcessRun(runtime.WorkflowRuntime):
     def start(self, args: Sequence[Any]) -> None:
         """Begins to run with arguments that `definition.bind` made."""
         self._task = self._loop.create_task(self._main(list(args)), context=self._context)
+        self._task.add_done_callback(self._note_end)
+
+    def _note_end(self, _: asyncio.Task[None]) -> None:
+        if not self.closed:  # cancelled before its first step
+            self._end_cancelled()
 
     async def _main(self, args: list[Any]) -> None:
         try:

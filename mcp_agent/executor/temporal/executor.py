@@ -59,7 +59,7 @@ from mcp_agent.executor.temporal.states import RPC_TIMEOUT
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 
 START_ATTEMPTS = 3
-FIRST_LOOK = 0.25
+FIRST_LOOK = 0.05
 LONGEST_LOOK = 1.0
 AFTER_HINT = 0.02
 ANSWER_TIMEOUT = timedelta(seconds=10)

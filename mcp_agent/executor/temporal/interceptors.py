@@ -98,7 +98,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
         except _NOT_OURS:
             raise
         except Exception as error:
-            raise as_application_error(error) from error.__cause__
+            raise as_run_failure(error) from error.__cause__
         if result.error is not None:
             self._runtime.publish(failed=True)
         return result
@@ -110,7 +110,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
         except _NOT_OURS:
             raise
         except Exception as error:
-            raise as_application_error(error) from error.__cause__
+            raise as_run_failure(error) from error.__cause__
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
         self._enter()
@@ -127,7 +127,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
         except _NOT_OURS:
             raise
         except Exception as error:
-            raise as_application_error(error) from error.__cause__
+            raise as_run_failure(error) from error.__cause__
 
 
 class StepInterceptor(ActivityInboundInterceptor):
@@ -178,6 +178,14 @@ async def _alive(info: activity.Info) -> AsyncIterator[None]:
         yield
     finally:
         beating.cancel()
+
+
+def as_run_failure(error: Exception) -> ApplicationError:
+    """The failure of a run. A programming error will be there the next time too."""
+    failure = as_application_error(error)
+    if isinstance(error, WorkflowApplicationError):
+        return failure
+    return ApplicationError(failure.message, type=failure.type, non_retryable=True)
 
 
 def as_application_error(error: Exception) -> ApplicationError:

@@ -9,6 +9,7 @@ import random
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import anyio
@@ -38,12 +39,11 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     def __init__(self, policies: Mapping[str, RetryPolicyLike]) -> None:
         super().__init__()
         self._policies = policies
-        own = workflow.info()
-        self._info = runtime.RunInfo(own.workflow_id, own.workflow_type, own.run_id, own.task_queue)
 
-    @property
-    def info(self) -> runtime.RunInfo:
-        return self._info
+    @cached_property
+    def info(self) -> runtime.RunInfo:  # pyright: ignore[reportIncompatibleMethodOverride] - not known before the run begins
+        own = workflow.info()
+        return runtime.RunInfo(own.workflow_id, own.workflow_type, own.run_id, own.task_queue)
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -74,7 +74,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         state = self.public_state(failed=failed)
         workflow.upsert_memo({STATE_MEMO: state.model_dump(mode="json", by_alias=True, exclude_defaults=True)})
         if not self.is_replaying():
-            workflow.extern_functions()[CHANGED_EXTERN](self._info.run_id)
+            workflow.extern_functions()[CHANGED_EXTERN](self.info.run_id)
 
     async def run_step(self, call: StepCall) -> Any:
         for arg in call.args:

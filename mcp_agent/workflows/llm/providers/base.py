@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -15,8 +16,8 @@ from pydantic_core import from_json
 from mcp_agent.errors import MCPAgentError, WorkflowApplicationError
 from mcp_agent.workflows.llm.messages import InvalidInput, LLMSetup, Message, RequestParams, StopReason, Usage
 
-MESSAGE_LIMIT = 1_000
-"""Characters of a provider's own words in an error."""
+MESSAGE_LIMIT = 1_500
+"""Characters of an error's text."""
 
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 
@@ -30,7 +31,8 @@ _TYPES = {
     422: "UnprocessableEntityError",
     429: "RateLimitError",
 }
-_MASKED = re.compile(r"[\w.-]*[*•…]{2,}[\w.*•…-]*|\b(?:sk|pk|rk|xai|gsk|key)-[\w.-]*(?:\.{3}|…)[\w-]*")
+_READ_LIMIT = 20_000
+_MASKED = re.compile(r"[\w.-]{0,99}[*•…]{2,}[\w.*•…-]*|\b(?:sk|pk|rk|xai|gsk)-[\w-]{0,99}(?:\.{3}|…)[\w-]*")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|xai|gsk)-[\w-]{16,}|\bAIza[\w-]{20,}|(?i:\bbearer\s+)[\w.~+/=-]{8,}")
 
 
@@ -58,6 +60,11 @@ class ProviderReply(NamedTuple):
 
 class ProviderClient(Protocol):
     """Asks one provider's models. One per worker; it keeps its connections."""
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long one request may take."""
+        ...
 
     async def generate(
         self, setup: LLMSetup, messages: list[Message], params: RequestParams, context: CallContext
@@ -144,8 +151,8 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> time
     except ValueError:
         return None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return _wait((moment - (now or datetime.now(timezone.utc))).total_seconds())
+        moment = moment.replace(tzinfo=UTC)
+    return _wait((moment - (now or datetime.now(UTC))).total_seconds())
 
 
 def _number(text: str | None) -> float | None:
@@ -163,10 +170,12 @@ def _wait(seconds: float) -> timedelta | None:
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without the secrets, without half-hidden keys (`sk-…abcd`), and without what looks like a key."""
-    for secret in sorted((one for one in secrets if one), key=len, reverse=True):
+    """The text, shortened, without the secrets, half-hidden keys (`sk-****abcd`), and what looks like a key."""
+    text = text[:_READ_LIMIT]
+    for secret in sorted((one for one in secrets if len(one) > 3), key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
-    return _KEY_LIKE.sub("[redacted]", _MASKED.sub("[redacted]", text))
+    text = _KEY_LIKE.sub("[redacted]", _MASKED.sub("[redacted]", text))
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
 
 def tool_arguments(raw: str | None) -> dict[str, Any] | InvalidInput:
@@ -175,6 +184,7 @@ def tool_arguments(raw: str | None) -> dict[str, Any] | InvalidInput:
         return {}
     try:
         value = from_json(raw, allow_inf_nan=False)
+        json.dumps(value, allow_nan=False)  # `1e999` is read as infinite
     except ValueError as error:
         return InvalidInput(raw=clean(raw), error=f"The arguments are not valid JSON: {error}.")
     if value is None:
@@ -199,8 +209,3 @@ def unique_id(wanted: str | None, taken: Iterable[str]) -> str:
 def clean(text: str) -> str:
     """The text without lone surrogates, which some models write and JSON cannot carry."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def shortened(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """The beginning of a long text."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

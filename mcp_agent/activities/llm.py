@@ -1,0 +1,143 @@
+"""The step that asks a model. The only place where model calls leave the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
+
+from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.step_context import StepContext, current_step
+from mcp_agent.workflows.llm.conversation import ConversationStore
+from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, head_hash
+from mcp_agent.workflows.llm.providers.base import CallContext, ProviderClient, ProviderError, ProviderReply
+from mcp_agent.workflows.llm.providers.openai import OpenAIClient, OpenAISettings
+from mcp_agent.workflows.llm.providers.scripted import ScriptedClient, ScriptedSettings
+
+__all__ = ["HEARTBEAT_SECONDS", "LLM_GENERATE", "LLMActivities", "LLMSettings"]
+
+HEARTBEAT_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+class LLMSettings(Protocol):
+    """The sections of the configuration that model calls need."""
+
+    @property
+    def openai(self) -> OpenAISettings: ...
+    @property
+    def scripted(self) -> ScriptedSettings | None: ...
+
+
+class LLMActivities:
+    """Model calls of one worker: its conversations and its connections to providers.
+
+    Args:
+        settings: Where the providers are and how to reach them.
+        store: Conversations; a new one by default.
+        clients: Providers by name, beside and instead of those of this package.
+    """
+
+    def __init__(
+        self,
+        settings: LLMSettings,
+        *,
+        store: ConversationStore | None = None,
+        clients: Mapping[str, ProviderClient] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store or ConversationStore()
+        self._clients: dict[str, ProviderClient] = dict(clients or {})
+        self._makers: dict[str, Callable[[], ProviderClient]] = {
+            "openai": lambda: OpenAIClient(settings.openai),
+            "scripted": self._scripted,
+        }
+
+    async def generate(self, request: LLMRequest) -> LLMResponse:
+        """Asks the model for the next message of a conversation: the step `mcp_agent.llm.generate`.
+
+        Raises:
+            WorkflowApplicationError: Types are the class names of the provider's SDK (`RateLimitError`, ...), or
+                `ConversationLost`, `UnknownProvider`, `IncompleteResponseError`, `UnsupportedContent`, `ScriptError`.
+        """
+        step = current_step()
+        return await _beating(self._generate(request, step), step)
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        clients, self._clients = self._clients, {}
+        await asyncio.gather(*(client.aclose() for client in clients.values()))
+
+    async def _generate(self, request: LLMRequest, step: StepContext | None) -> LLMResponse:
+        history, run_id = (step.history, step.run_id) if step else (None, None)
+        setup, messages = await self._store.resolve(request, history, run_id)
+        provider, client = self._client(request.provider)
+        context = CallContext(agent=request.agent, attempt=step.attempt if step else 1)
+        deadline = min(client.timeout_seconds, request.params.timeout_seconds or client.timeout_seconds)
+        try:
+            reply = await _within(deadline, client.generate(setup, messages, request.params, context))
+        except ProviderError as error:
+            failure = error.as_step_error(provider, client.secrets())
+        else:
+            return self._answered(request, reply)
+        raise failure
+
+    def _answered(self, request: LLMRequest, reply: ProviderReply) -> LLMResponse:
+        response = LLMResponse(
+            message=reply.message,
+            head=head_hash(request.parent, request.setup_hash, request.new, reply.message),
+            stop_reason=reply.stop_reason,
+            usage=reply.usage,
+            model=reply.model,
+        )
+        self._store.remember(request, response)
+        return response
+
+    def _client(self, provider: str) -> tuple[str, ProviderClient]:
+        if self._settings.scripted is not None and self._settings.scripted.file is not None:
+            provider = "scripted"  # it stands in for every provider
+        if provider not in self._clients:
+            if provider not in self._makers:
+                known = ", ".join(f"`{name}`" for name in sorted({*self._makers, *self._clients}))
+                raise _refused("UnknownProvider", f"There is no provider `{provider}`: choose one of {known}.")
+            self._clients[provider] = self._makers[provider]()
+        return provider, self._clients[provider]
+
+    def _scripted(self) -> ProviderClient:
+        scripted = self._settings.scripted
+        if scripted is None or scripted.file is None:
+            raise _refused("ScriptError", "The scripted model has no script: set `scripted.file`.")
+        return ScriptedClient(scripted.file)
+
+
+def _refused(type_: str, message: str) -> WorkflowApplicationError:
+    return WorkflowApplicationError(message, type=type_, non_retryable=True)
+
+
+async def _within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await call
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    raise ProviderError(f"No answer within {seconds:g} s.", type="APITimeoutError")
+
+
+async def _beating(call: Coroutine[Any, Any, T], step: StepContext | None) -> T:
+    """Awaits `call`, and tells the engine meanwhile that the step is alive; a cancel reaches the call at once."""
+    if step is None:
+        return await call
+    task = asyncio.ensure_future(call)
+    try:
+        step.heartbeat()
+        while not task.done():
+            await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS)
+            step.heartbeat()
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
