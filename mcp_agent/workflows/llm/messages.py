@@ -115,7 +115,7 @@ class InvalidInput(_Compact):
 
     Attributes:
         raw: What the model wrote.
-        error: What is wrong with it.
+        error: What is wrong with it, with its beginning: a phrase, without a full stop.
     """
 
     raw: str

@@ -32,6 +32,7 @@ _TYPES = {
     429: "RateLimitError",
 }
 _READ_LIMIT = 20_000
+_QUOTED = 200
 _MASKED = re.compile(r"[\w.-]{0,99}[*•…]{2,}[\w.*•…-]*|\b(?:sk|pk|rk|xai|gsk)-[\w-]{0,99}(?:\.{3}|…)[\w-]*")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|xai|gsk)-[\w-]{16,}|\bAIza[\w-]{20,}|(?i:\bbearer\s+)[\w.~+/=-]{8,}")
 
@@ -171,7 +172,7 @@ def _wait(seconds: float) -> timedelta | None:
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     """The text, shortened, without the secrets, half-hidden keys (`sk-****abcd`), and what looks like a key."""
-    text = text[:_READ_LIMIT]
+    text = str(clean(text[:_READ_LIMIT]))
     for secret in sorted((one for one in secrets if len(one) > 3), key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
     text = _KEY_LIKE.sub("[redacted]", _MASKED.sub("[redacted]", text))
@@ -182,16 +183,21 @@ def tool_arguments(raw: str | None) -> dict[str, Any] | InvalidInput:
     """What a model wrote as the arguments of a tool call: a JSON object, or what is wrong with it. Nothing means `{}`."""
     if raw is None or not raw.strip():
         return {}
+    raw = str(clean(raw))
     try:
         value = from_json(raw, allow_inf_nan=False)
         json.dumps(value, allow_nan=False)  # `1e999` is read as infinite
     except ValueError as error:
-        return InvalidInput(raw=clean(raw), error=f"The arguments are not valid JSON: {error}.")
+        return _invalid(raw, f"invalid JSON, {error}")
     if value is None:
         return {}
     if not isinstance(value, dict):
-        return InvalidInput(raw=clean(raw), error=f"The arguments are not a JSON object but a {type(value).__name__}.")
+        return _invalid(raw, f"JSON, but a {type(value).__name__}")
     return cast("dict[str, Any]", value)
+
+
+def _invalid(raw: str, problem: str) -> InvalidInput:
+    return InvalidInput(raw=raw, error=f"{problem}: `{raw if len(raw) <= _QUOTED else raw[:_QUOTED] + '…'}`")
 
 
 def unique_id(wanted: str | None, taken: Iterable[str]) -> str:
@@ -206,6 +212,20 @@ def unique_id(wanted: str | None, taken: Iterable[str]) -> str:
     return name
 
 
-def clean(text: str) -> str:
-    """The text without lone surrogates, which some models write and JSON cannot carry."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def clean(value: Any) -> Any:
+    """JSON data without lone surrogates in its texts, which some models write and histories cannot hold."""
+    if isinstance(value, str):
+        return value if _encodable(value) else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {clean(key): clean(one) for key, one in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [clean(one) for one in cast("list[Any]", value)]
+    return value
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

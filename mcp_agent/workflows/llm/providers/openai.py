@@ -4,8 +4,8 @@
 request is made, in a thread: it takes most of a second.
 
 A tool call whose arguments are not a JSON object is kept with an empty input and marked (`messages.invalid_input`). It
-goes back to the model with `{}`, because many servers refuse history that is not JSON; the tool result that the agent
-adds quotes what was wrong.
+goes back to the model with `{}`, because many servers refuse history that is not JSON; `InvalidInput.error`, which the
+agent gives as the result of the call, quotes what was written.
 
 What the model must get back unchanged (reasoning, thought signatures) is kept under `provider_data["openai"]`:
 `message` holds unknown fields of the message, `tool_calls` those of each call by its id.
@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
@@ -58,6 +57,7 @@ from mcp_agent.workflows.llm.providers.base import (
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-5.4-mini"
 DEFAULT_TIMEOUT = 300.0
 """Seconds that one request may take."""
@@ -76,7 +76,13 @@ _STOP_REASONS: dict[str, StopReason] = {
 }
 _MESSAGE_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "annotations", "audio"})
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "index"})
-_AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+_AUDIO_FORMATS = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+}
 _UNREPEATABLE_429 = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _HINTS = {
     401: "Check `openai.api_key` (environment: `OPENAI_API_KEY`).",
@@ -144,9 +150,9 @@ def _limits(params: RequestParams, model: str) -> JSON:
 
 
 def _tool(tool: ToolSpec) -> JSON:
-    parameters = tool.input_schema
+    parameters: JSON = tool.input_schema
     if parameters.get("type") == "object" and "properties" not in parameters:
-        parameters = {**parameters, "properties": {}}  # OpenAI refuses an object schema without it
+        parameters = {**parameters, "properties": cast(JSON, {})}  # OpenAI refuses an object schema without it
     function: JSON = {"name": tool.name, "parameters": parameters}
     if tool.description:
         function["description"] = tool.description
@@ -161,12 +167,18 @@ def _response_format(schema: JSON) -> JSON:
 def _messages(setup: LLMSetup, messages: list[Message], params: RequestParams) -> list[JSON]:
     instruction = params.system_prompt or setup.instruction
     found: list[JSON] = [{"role": "system", "content": instruction}] if instruction else []
+    called: list[str] = []
     for message in messages:
-        if message.role == "assistant":
-            found.append(_assistant(message))
-        else:
-            found += _user(message)
+        answered = {block.tool_use_id for block in message.content if isinstance(block, ToolResultContent)}
+        found += [_not_carried_out(call_id) for call_id in called if call_id not in answered]
+        found += [_assistant(message)] if message.role == "assistant" else _user(message)
+        called = [call.id for call in message.tool_uses]
     return found
+
+
+def _not_carried_out(call_id: str) -> JSON:
+    """The API refuses a conversation in which a tool call has no answer, such as one that was cut off."""
+    return {"role": "tool", "tool_call_id": call_id, "content": "(This call was not carried out.)"}
 
 
 def _assistant(message: Message) -> JSON:
@@ -195,7 +207,9 @@ def _user(message: Message) -> list[JSON]:
     for block in message.content:
         if isinstance(block, ToolResultContent):
             attached = [_part(one) for one in block.content if not _is_text(one)]
-            results.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": _result_text(block, attached)})
+            results.append(
+                {"role": "tool", "tool_call_id": block.tool_use_id, "content": _result_text(block, attached)}
+            )
             parts += attached
         else:
             parts.append(_part(block))
@@ -233,7 +247,9 @@ def _part(block: Block) -> JSON:
         case AudioContent():
             return _audio(block)
         case ResourceLink():
-            return _text(" ".join(filter(None, [f"Resource `{block.uri}`:", block.title or block.name, block.description])))
+            return _text(
+                " ".join(filter(None, [f"Resource `{block.uri}`:", block.title or block.name, block.description]))
+            )
         case EmbeddedResource():
             return _resource(block.resource)
         case _:
@@ -286,7 +302,7 @@ def from_response(body: Any, model: str) -> ProviderReply:
     """
     if not isinstance(body, dict):
         raise _incomplete("it is no JSON object")
-    answer = cast(JSON, body)
+    answer = cast(JSON, clean(body))
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
         raise _error_in(answer)
@@ -304,7 +320,7 @@ def _message(said: JSON, finish: str) -> tuple[Message, StopReason]:
     text, refusal = _said_text(said, data), said.get("refusal")
     text = text or (str(refusal) if refusal else "")
     if text:
-        content.append(TextContent(text=clean(text)))
+        content.append(TextContent(text=text))
     content += _tool_uses(said, data)
     extra = {name: value for name, value in said.items() if name not in _MESSAGE_FIELDS and value is not None}
     if extra:
@@ -429,10 +445,10 @@ class OpenAIClient:
 
     def _key(self) -> str:
         configured = self._settings.api_key
-        return (configured.get_secret_value() if configured else os.environ.get("OPENAI_API_KEY", "")).strip()
+        return configured.get_secret_value().strip() if configured else ""
 
     def _base_url(self) -> str:
-        return self._settings.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        return self._settings.base_url or DEFAULT_BASE_URL
 
     async def _open(self) -> AsyncOpenAI:
         async with self._opening:
@@ -448,8 +464,9 @@ class OpenAIClient:
         """The answer's body. The SDK's errors end here, not as a cause: their texts may hold parts of the key."""
         sdk, http = _import_sdk()
         try:
-            raw = await client.chat.completions.with_raw_response.create(**request)
-            return raw.http_response.content
+            completions: Any = client.chat.completions.with_raw_response
+            raw = await completions.create(**request)
+            return cast(bytes, raw.http_response.content)
         except sdk.APIStatusError as error:
             failure = _status_failure(error)
         except (sdk.APIConnectionError, http.HTTPError) as error:

@@ -133,7 +133,8 @@ class ScriptedReply(_Part):
             attempt -= error.times
         return None
 
-    def _fits(self, turn: int, said: str) -> bool:
+    def fits(self, turn: int, said: str) -> bool:
+        """Whether its `turn` and its `match` allow it."""
         return self.turn in (None, turn) and (self.match is None or self.match.search(said) is not None)
 
 
@@ -184,7 +185,7 @@ class Script(_Part):
     @staticmethod
     def _candidates(replies: list[ScriptedReply], turn: int, said: str) -> Iterator[ScriptedReply]:
         chosen = (one for one in replies if one.match is not None or one.turn is not None)
-        yield from (one for one in chosen if one._fits(turn, said))
+        yield from (one for one in chosen if one.fits(turn, said))
         yield from [one for one in replies if one.placed][turn : turn + 1]
         yield from (one for one in replies if one.any_turn and one.match is None)
 

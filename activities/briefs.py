@@ -1,0 +1,24 @@
+"""Stores briefs as files."""
+
+import os
+import re
+from pathlib import Path
+
+from server.app import app
+
+FOLDER = "BRIEFS_FOLDER"
+
+
+@app.workflow_task(name="briefs.store")
+async def store_brief(run_id: str, question: str, text: str) -> str:
+    """Writes a brief to the briefs folder (`$BRIEFS_FOLDER`, `briefs` by default) and returns its path.
+
+    Safe to repeat: the file's name follows from the run, and it is replaced as a whole.
+    """
+    folder = Path(os.environ.get(FOLDER, "briefs"))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', run_id)}.md"
+    draft = path.with_suffix(".part")
+    draft.write_text(f"# {question}\n\n{text}\n", encoding="utf-8")
+    draft.replace(path)
+    return str(path.resolve())

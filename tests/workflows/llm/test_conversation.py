@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from pydantic_core import to_json
+
+from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.workflows.llm.conversation import ConversationStore
+from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, LLMSetup, Message, head_hash
+
+pytestmark = pytest.mark.anyio
+
+SETUP = LLMSetup(instruction="Be brief.")
+
+
+@dataclass
+class Recorded:
+    """A run's history as its engine would give it."""
+
+    steps: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+    under_way: list[bytes] = field(default_factory=list[bytes])
+    walks: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def completed(self, step: str) -> AsyncIterator[tuple[bytes, bytes]]:
+        assert step == LLM_GENERATE
+        self.walks += 1
+        await self.gate.wait()
+        for one in self.steps:
+            yield one
+
+    async def arguments(self, step: str) -> AsyncIterator[bytes]:
+        assert step == LLM_GENERATE
+        self.walks += 1
+        for argument in (*(argument for argument, _ in self.steps), *self.under_way):
+            yield argument
+
+
+def request(parent: str | None, text: str, *, setup: LLMSetup | None = None, conversation: str = "c") -> LLMRequest:
+    return LLMRequest(
+        conversation=conversation,
+        agent="writer",
+        provider="scripted",
+        parent=parent,
+        new=[Message.user(text)],
+        setup_hash=SETUP.hash(),
+        setup=setup,
+    )
+
+
+def answer(asked: LLMRequest, text: str) -> LLMResponse:
+    message = Message.assistant(text)
+    head = head_hash(asked.parent, asked.setup_hash, asked.new, message)
+    return LLMResponse(message=message, head=head, stop_reason="end_turn")
+
+
+def talk(history: Recorded, store: ConversationStore | None, turns: int, size: int = 1, conversation: str = "c") -> str:
+    """Has a conversation of `q0 a0 q1 a1 ...`; returns its head."""
+    head: str | None = None
+    for turn in range(turns):
+        setup = SETUP if turn == 0 else None
+        asked = request(head, f"{conversation} q{turn}" * size, setup=setup, conversation=conversation)
+        answered = answer(asked, f"a{turn}" * size)
+        history.steps.append((to_json(asked), to_json(answered)))
+        if store is not None:
+            store.remember(asked, answered)
+        head = answered.head
+    assert head is not None
+    return head
+
+
+def texts(messages: list[Message]) -> list[str]:
+    return [message.text for message in messages]
+
+
+async def test_the_first_call_holds_the_whole_conversation():
+    setup, messages = await ConversationStore().resolve(request(None, "hi", setup=SETUP), None)
+
+    assert setup == SETUP
+    assert texts(messages) == ["hi"]
+
+
+async def test_a_call_finds_what_was_said_before_without_reading_the_history():
+    store, history = ConversationStore(), Recorded()
+    await store.resolve(request(None, "hi", setup=SETUP), history)
+    head = talk(history, store, turns=2)
+
+    setup, messages = await store.resolve(request(head, "q2"), history)
+
+    assert setup == SETUP
+    assert texts(messages) == ["c q0", "a0", "c q1", "a1", "q2"]
+    assert history.walks == 0
+
+
+@pytest.mark.parametrize("limit", [0, 64_000_000])
+async def test_another_worker_rebuilds_the_conversation_from_the_runs_steps(limit: int):
+    history = Recorded()
+    head = talk(history, None, turns=3)
+
+    setup, messages = await ConversationStore(limit).resolve(request(head, "q3"), history)
+
+    assert setup == SETUP
+    assert texts(messages) == ["c q0", "a0", "c q1", "a1", "c q2", "a2", "q3"]
+
+
+async def test_what_was_rebuilt_once_is_at_hand_afterwards():
+    store, history = ConversationStore(), Recorded()
+    head = talk(history, None, turns=3)
+
+    await store.resolve(request(head, "q3"), history)
+    await store.resolve(request(head, "another q3"), history)
+
+    assert history.walks == 1
+
+
+async def test_a_conversation_can_go_on_from_any_earlier_point():
+    store, history = ConversationStore(), Recorded()
+    talk(history, store, turns=3)
+    first = LLMResponse.model_validate_json(history.steps[0][1]).head
+
+    _, messages = await store.resolve(request(first, "other"), history)
+
+    assert texts(messages) == ["c q0", "a0", "other"]
+
+
+async def test_a_late_attempt_with_another_answer_does_not_disturb_the_one_that_counts():
+    store, asked = ConversationStore(), request(None, "hi", setup=SETUP)
+    counted, late = answer(asked, "counted"), answer(asked, "late")
+    await store.resolve(asked, None)
+    store.remember(asked, counted)
+    store.remember(asked, late)
+
+    _, messages = await store.resolve(request(counted.head, "next"), None)
+
+    assert texts(messages) == ["hi", "counted", "next"]
+
+
+async def test_what_a_caller_does_to_its_list_changes_no_other_call():
+    store, history = ConversationStore(), Recorded()
+    head = talk(history, store, turns=1)
+    asked = request(head, "q1")
+    _, messages = await store.resolve(asked, history)
+    messages.clear()
+
+    assert texts((await store.resolve(asked, history))[1]) == ["c q0", "a0", "q1"]
+
+
+async def test_concurrent_calls_of_one_run_read_its_history_once():
+    store, history = ConversationStore(), Recorded()
+    heads = [talk(history, None, turns=2, conversation=name) for name in ("one", "two", "three")]
+    history.gate.clear()
+    calls = [asyncio.create_task(store.resolve(request(head, "more"), history, "run")) for head in heads]
+    while history.walks == 0:
+        await asyncio.sleep(0)
+    history.gate.set()
+
+    results = await asyncio.gather(*calls)
+
+    assert [texts(messages)[0] for _, messages in results] == ["one q0", "two q0", "three q0"]
+    assert history.walks == 1
+
+
+async def test_a_cancelled_call_does_not_strand_the_one_that_waits_for_it():
+    store, history = ConversationStore(), Recorded()
+    head = talk(history, None, turns=2)
+    history.gate.clear()
+    first = asyncio.create_task(store.resolve(request(head, "more"), history, "run"))
+    while history.walks == 0:
+        await asyncio.sleep(0)
+    second = asyncio.create_task(store.resolve(request(head, "more"), history, "run"))
+    first.cancel()
+    history.gate.set()
+
+    assert texts((await second)[1])[-1] == "more"
+    assert first.cancelled()
+
+
+async def test_the_setup_is_found_in_a_call_that_is_still_under_way():
+    history = Recorded(under_way=[to_json(request(None, "first", setup=SETUP))])
+
+    setup, messages = await ConversationStore().resolve(request(None, "beside it"), history)
+
+    assert setup == SETUP
+    assert texts(messages) == ["beside it"]
+
+
+async def test_a_setup_that_was_recorded_under_another_hash_is_found_by_its_own():
+    recorded = request(None, "first", setup=SETUP).model_copy(update={"setup_hash": "of another version"})
+
+    setup, _ = await ConversationStore().resolve(request(None, "now"), Recorded(under_way=[to_json(recorded)]))
+
+    assert setup == SETUP
+
+
+@pytest.mark.parametrize("history", [None, Recorded()])
+async def test_a_conversation_that_is_nowhere_is_an_error_that_is_not_retried(history: Recorded | None):
+    with pytest.raises(WorkflowApplicationError) as lost:
+        await ConversationStore().resolve(request("0123456789abcdef", "hi", setup=SETUP), history)
+
+    assert (lost.value.type, lost.value.non_retryable) == ("ConversationLost", True)
+    assert "0123456789ab" in lost.value.message
+
+
+async def test_a_setup_that_is_nowhere_is_an_error_that_is_not_retried():
+    with pytest.raises(WorkflowApplicationError) as lost:
+        await ConversationStore().resolve(request(None, "hi"), Recorded())
+
+    assert (lost.value.type, lost.value.non_retryable) == ("ConversationLost", True)
+    assert SETUP.hash()[:12] in lost.value.message
+
+
+async def test_a_recorded_step_that_cannot_be_read_is_named_and_not_shown():
+    history = Recorded(steps=[(b'{"conversation": "private"}', b"{}")])
+
+    with pytest.raises(WorkflowApplicationError) as lost:
+        await ConversationStore().resolve(request("head", "hi", setup=SETUP), history)
+
+    assert (lost.value.type, lost.value.non_retryable) == ("ConversationLost", True)
+    assert "setup_hash" in lost.value.message
+    assert "private" not in lost.value.message
+
+
+async def test_the_store_stays_within_its_limit_and_forgets_the_least_recently_used():
+    store, history = ConversationStore(limit=100_000), Recorded()
+    kept = talk(history, store, turns=2, conversation="kept")
+    await store.resolve(request(None, "hi", setup=SETUP), history)
+    for number in range(50):
+        talk(history, store, turns=1, size=1_000, conversation=f"other {number}")
+        await store.resolve(request(kept, "used"), history)
+        assert store.size <= 100_000
+    assert history.walks == 0
+
+    forgotten = LLMResponse.model_validate_json(history.steps[2][1]).head
+    await store.resolve(request(forgotten, "more"), history)
+    assert history.walks == 1
+
+
+async def test_one_conversation_larger_than_the_limit_does_not_push_out_the_others():
+    store, history = ConversationStore(limit=20_000), Recorded()
+    await store.resolve(request(None, "hi", setup=SETUP), history)
+    small = talk(history, store, turns=1, conversation="small")
+    large = talk(history, store, turns=1, size=50_000, conversation="large")
+
+    await store.resolve(request(small, "more"), history)
+    assert history.walks == 0
+    assert texts((await store.resolve(request(large, "more"), history))[1])[-1] == "more"

@@ -1,0 +1,8 @@
+"""The workflows of this repository. `workflows:app` is what `mcp-agent serve` serves."""
+
+from server.app import app
+from workflows.approval import ApprovalWorkflow
+from workflows.document_approval import DocumentApprovalWorkflow
+from workflows.research_brief import ResearchBrief
+
+__all__ = ["ApprovalWorkflow", "DocumentApprovalWorkflow", "ResearchBrief", "app"]
