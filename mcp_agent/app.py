@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -91,6 +91,10 @@ class MCPApp:
             self._settings = load_settings(None if self._settings is None else Path(self._settings))
         return self._settings
 
+    def use(self, settings: Settings) -> None:
+        """Takes these settings instead of its own."""
+        self._settings = settings
+
     @property
     def workflows(self) -> Mapping[str, WorkflowDefinition]:
         """By name, those generated for `@app.async_tool` functions included."""
@@ -114,18 +118,20 @@ class MCPApp:
             EngineUnavailable: The engine cannot be reached or started.
         """
         if settings is not None:
-            self._settings = settings
+            self.use(settings)
         async with self.open_executor() as executor:
+            yield RunningApp(self, executor)
+
+    @asynccontextmanager
+    async def open_executor(self, *, worker: bool = False) -> AsyncIterator[Executor]:
+        """The configured engine; with `worker`, it also runs the app's workflows in this process. Raises as `run`."""
+        module = importlib.import_module(_ENGINES[self.settings.execution_engine])
+        async with module.open_executor(self, worker=worker) as executor:
             self._executor = executor
             try:
-                yield RunningApp(self, executor)
+                yield executor
             finally:
                 self._executor = None
-
-    def open_executor(self, *, worker: bool = False) -> AbstractAsyncContextManager[Executor]:
-        """The configured engine; with `worker`, it also runs the app's workflows in this process."""
-        module = importlib.import_module(_ENGINES[self.settings.execution_engine])
-        return module.open_executor(self, worker=worker)
 
     # Registering
 

@@ -103,12 +103,14 @@ class AugmentedLLM:
         params = (request_params or RequestParams()).over(self.default_request_params)
         setup = await self._setup(params)
         new = _messages(message)
-        head = None if params.use_history is False else self._head
+        apart = params.use_history is False
+        head = None if apart else self._head
         replies: list[LLMResponse] = []
         for _ in range(params.max_turns or DEFAULT_MAX_TURNS):
             reply = await self._ask(new, setup, params, head)
             replies.append(reply)
-            head = self._head = reply.head
+            head = reply.head
+            self._head = self._head if apart else head
             calls = reply.message.tool_uses
             if not calls or reply.stop_reason not in ("tool_use", "end_turn", "stop_sequence"):
                 usage = sum((r.usage for r in replies), Usage())

@@ -524,7 +524,7 @@ def _status_failure(error: Any) -> ProviderError:
     status: int = error.status_code
     hint = _HINTS.get(status, "")
     return ProviderError(
-        f"status {status}: {_words(error)} {hint}".rstrip(),
+        f"status {status}: {_words(error).rstrip('. ')}. {hint}".rstrip(),
         type=type(error).__name__,
         status=status,
         retryable=False if error.code in _UNREPEATABLE_429 else None,

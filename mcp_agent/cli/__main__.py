@@ -1,0 +1,21 @@
+"""`mcp-agent`: the command line. Standard output is claimed before anything that might print is imported."""
+
+from __future__ import annotations
+
+import sys
+
+from mcp_agent.observability.stdio import claim_stdout
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line with `arguments`, or with those of the process."""
+    given = sys.argv[1:] if arguments is None else [*arguments, *sys.argv[1:]]
+    stdout = claim_stdout() if "serve" in given and "--stdio" in given else None
+    # Imported here, after the claim: this imports most of the package, and later the user's code.
+    from mcp_agent.cli.commands import run  # noqa: PLC0415
+
+    run(given, stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Logging for the command line: standard error or a file, one line a record, without secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from mcp_agent.config import LoggerSettings
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_PATTERNS = re.compile(r"(Bearer\s+|sk-)[A-Za-z0-9._~+/=-]{8,}")
+_SHORTEST = 6
+
+
+class Redact(logging.Filter):
+    """Masks the configured secrets, and what looks like a key, in everything that is logged."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__()
+        self._secrets = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        record.msg, record.args = self.masked(text), ()
+        if record.exc_text:
+            record.exc_text = self.masked(record.exc_text)
+        return True
+
+    def masked(self, text: str) -> str:
+        """The text with `***` where a secret was."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return _PATTERNS.sub(r"\1***", text)
+
+
+def configure(settings: LoggerSettings, secrets: Iterable[str]) -> None:
+    """Sets up the root logger for this process, once, at its start."""
+    handlers: list[logging.Handler] = []
+    if "console" in settings.transports:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    if "file" in settings.transports and settings.path is not None:
+        settings.path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(settings.path, encoding="utf-8"))
+    redact = Redact(secrets)
+    for handler in handlers:
+        handler.addFilter(redact)
+        handler.setFormatter(logging.Formatter(FORMAT))
+    logging.basicConfig(level=settings.level.upper(), handlers=handlers or [logging.NullHandler()], force=True)
+    for noisy in ("httpx2", "httpcore2", "mcp", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def secrets_of(settings: BaseModel) -> Iterator[str]:
+    """Every secret value of a configuration."""
+    for name in type(settings).model_fields:
+        yield from _secrets(getattr(settings, name))
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from secrets_of(value)
+    elif isinstance(value, dict):
+        for item in value.values():  # pyright: ignore[reportUnknownVariableType]
+            yield from _secrets(item)

@@ -1,0 +1,135 @@
+"""Functions under `@app.tool` and `@app.async_tool` as tools."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+from mcp_types import CallToolResult, ContentBlock, TextContent, Tool, ToolAnnotations
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from mcp_agent.app import FunctionTool
+from mcp_agent.errors import CallError
+from mcp_agent.executor.asyncio.executor import InProcessExecutor
+from mcp_agent.executor.definition import arguments_model
+from mcp_agent.executor.registry import new_run_id
+from mcp_agent.server.entries import Request, ToolEntry, parsed, refusal, schema_of
+from mcp_agent.server.names import check_name
+from mcp_agent.server.run import Run
+from mcp_agent.server.runs import Runs
+from mcp_agent.server.workflow_tools import GENERIC
+
+
+class FunctionTools:
+    """Args:
+    tools: The functions.
+    runs: For those that start runs.
+    local: Where a call goes that outlives its caller's wait.
+    """
+
+    def __init__(self, tools: Iterable[FunctionTool], runs: Runs, local: InProcessExecutor) -> None:
+        self._tools = list(tools)
+        self._runs = runs
+        self._local = local
+
+    def entries(self) -> Iterator[ToolEntry]:
+        for tool in self._tools:
+            check_name(tool.name, "Tool")
+            yield self._durable(tool) if tool.durable else self._direct(tool)
+
+    def _durable(self, tool: FunctionTool) -> ToolEntry:
+        model = arguments_model(tool.definition.run)
+
+        async def call(_: Request, arguments: dict[str, Any]) -> CallToolResult:
+            values = _values(parsed(model, arguments))
+            executor = await self._runs.executor()
+            started = await self._runs.start(executor, tool.definition, values, None)
+            state = await executor.describe_run(started.run_id)
+            return self._runs.shown(state, tool.definition, GENERIC).result()
+
+        described = f"{tool.description}\n\nStarts a durable run and answers at once; `{GENERIC['get_status']}` tells how it goes."
+        return ToolEntry(
+            Tool(
+                name=tool.name,
+                title=tool.title or tool.name,
+                description=described.strip(),
+                input_schema=schema_of(model),
+                output_schema=Run.model_json_schema(by_alias=True, mode="serialization"),
+                annotations=ToolAnnotations(read_only_hint=False),
+            ),
+            call,
+        )
+
+    def _direct(self, tool: FunctionTool) -> ToolEntry:
+        model = arguments_model(tool.definition.run)
+        invoke = _invoker(tool.function)
+        limit = self._runs.budget(None)
+
+        async def call(_: Request, arguments: dict[str, Any]) -> CallToolResult:
+            task = asyncio.create_task(invoke(_values(parsed(model, arguments))))
+            try:
+                done, _pending = await asyncio.wait({task}, timeout=limit)
+            except asyncio.CancelledError:
+                task.cancel()
+                raise
+            return _outcome(tool, task) if done else await self._handle(tool, task)
+
+        return ToolEntry(
+            Tool(
+                name=tool.name,
+                title=tool.title or tool.name,
+                description=tool.description,
+                input_schema=schema_of(model),
+            ),
+            call,
+        )
+
+    async def _handle(self, tool: FunctionTool, task: asyncio.Task[Any]) -> CallToolResult:
+        """The call takes longer than its caller waits: it goes on as a run of this process."""
+        run_id = new_run_id(tool.name)
+        self._local.adopt(tool.name, run_id, task)
+        state = await self._local.describe_run(run_id)
+        return self._runs.shown(state, tool.definition, GENERIC).result()
+
+
+def _invoker(function: Callable[..., Any]) -> Callable[[list[Any]], Any]:
+    if inspect.iscoroutinefunction(function):
+        return lambda values: function(*values)
+    return lambda values: asyncio.to_thread(function, *values)
+
+
+def _values(model: BaseModel) -> list[Any]:
+    return [getattr(model, name) for name in type(model).model_fields]
+
+
+def _outcome(tool: FunctionTool, task: asyncio.Task[Any]) -> CallToolResult:
+    if task.cancelled():
+        return refusal("cancelled", f"`{tool.name}` was cancelled.")
+    error = task.exception()
+    if isinstance(error, CallError):
+        raise error
+    if error is not None:
+        return refusal(type(error).__name__, f"`{tool.name}` failed: {error}")
+    try:
+        return _as_result(task.result())
+    except PydanticSerializationError as problem:
+        return refusal("unserializable_result", f"`{tool.name}` returned what has no JSON form: {problem}")
+
+
+def _as_result(value: Any) -> CallToolResult:
+    """A function's value: MCP content as it is, text as text, anything else as JSON."""
+    if isinstance(value, CallToolResult):
+        return value
+    if isinstance(value, str):
+        return CallToolResult(content=[TextContent(text=value)])
+    if isinstance(value, ContentBlock):
+        return CallToolResult(content=[value])
+    if isinstance(value, list) and value and all(isinstance(item, ContentBlock) for item in cast("list[Any]", value)):
+        return CallToolResult(content=cast("list[ContentBlock]", value))
+    data = to_json(value)
+    structured = from_json(data)
+    block = TextContent(text=data.decode())
+    return CallToolResult(content=[block], structured_content=structured if isinstance(structured, dict) else None)

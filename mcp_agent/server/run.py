@@ -1,0 +1,137 @@
+"""`Run`: what clients see of a run, field by field as in `contract.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from mcp_agent.executor.definition import WorkflowDefinition, arguments_model
+from mcp_agent.executor.runs import PendingInput, Progress, RunFailure, RunState, RunStatus, RunUsage, StepState
+
+INLINE_LIMIT = 50 * 1024
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SignalInfo(_Shown):
+    """A signal that the workflow takes, with the schema of its arguments."""
+
+    name: str
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str = ""
+
+
+class NextAction(_Shown):
+    """The tool to call next, when, and why."""
+
+    tool: str
+    arguments: dict[str, Any]
+    after_seconds: float = 0
+    why: str
+
+
+class Run(_Shown):
+    """A run. Ids are stable for its whole life; times are RFC 3339."""
+
+    run_id: str
+    temporal_run_id: str | None
+    workflow: str
+    existing: bool = False
+    status: RunStatus
+    cancel_requested: bool = False
+    started_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None = None
+    expires_at: datetime | None = None
+    result: Any = None
+    result_uri: str | None = None
+    truncated: bool | None = None
+    error: RunFailure | None = None
+    pending_inputs: list[PendingInput] = []
+    signals: list[SignalInfo] = []
+    steps: list[StepState] | None = None
+    progress: Progress | None = None
+    usage: RunUsage | None = None
+    next_action: NextAction | None
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON data, without fields that say nothing."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {**data, "temporal_run_id": self.temporal_run_id, "next_action": data.get("next_action")}
+
+
+def result_uri(run_id: str) -> str:
+    return f"run://{run_id}"
+
+
+def show(
+    state: RunState, definition: WorkflowDefinition | None, tools: Mapping[str, str], *, existing: bool = False, whole: bool = False
+) -> Run:
+    """What a client sees of `state`.
+
+    Args:
+        state: The engine's word.
+        definition: The run's workflow, for its signals.
+        tools: The names of the tools `get_status` and `resume` for this run.
+        existing: An idempotency key met this run.
+        whole: Give the result even if it is large.
+    """
+    large = not whole and state.result is not None and len(to_json(state.result)) > INLINE_LIMIT
+    return Run(
+        run_id=state.run_id,
+        temporal_run_id=state.engine_run_id,
+        workflow=state.workflow,
+        existing=existing,
+        status=state.status,
+        cancel_requested=state.cancel_requested,
+        started_at=state.started_at,
+        updated_at=state.updated_at,
+        closed_at=state.closed_at,
+        expires_at=state.expires_at,
+        result=None if large else state.result,
+        result_uri=result_uri(state.run_id) if large else None,
+        truncated=True if large else None,
+        error=state.error,
+        pending_inputs=list(state.pending_inputs),
+        signals=[] if definition is None or state.closed else signals_of(definition),
+        steps=list(state.steps) or None,
+        progress=state.progress,
+        usage=state.usage,
+        next_action=_next_action(state, tools),
+    )
+
+
+def signals_of(definition: WorkflowDefinition) -> list[SignalInfo]:
+    """The signals that a workflow declares."""
+    return [
+        SignalInfo.model_validate(
+            {
+                "name": handler.name,
+                "schema": arguments_model(handler.function).model_json_schema(),
+                "description": handler.description,
+            }
+        )
+        for handler in definition.handlers
+        if handler.kind == "signal" and handler.name is not None
+    ]
+
+
+def _next_action(state: RunState, tools: Mapping[str, str]) -> NextAction | None:
+    if state.closed:
+        return None
+    if state.status == "waiting_for_input":
+        request = state.pending_inputs[0]
+        arguments = {"run_id": state.run_id, "request_id": request.request_id, "payload": None}
+        return NextAction(tool=tools["resume"], arguments=arguments, why="A person must answer: ask the user first.")
+    arguments = {"run_id": state.run_id, "wait_seconds": 30}
+    if state.status == "blocked":
+        return NextAction(
+            tool=tools["get_status"], arguments=arguments, after_seconds=30, why="It is blocked until somebody mends the cause."
+        )
+    return NextAction(tool=tools["get_status"], arguments=arguments, why="It is under way.")
