@@ -1,17 +1,18 @@
 """Settings: one tree, from `mcp_agent.config.yaml`, `mcp_agent.secrets.yaml` beside it, and the environment.
 
 Later ones win: the file, the secrets file, `MCP_AGENT__SECTION__KEY` variables. `${NAME}` and `${NAME:-default}` in any text
-are filled in from the environment. A key that is not known is an error: nothing that was asked for is ignored.
+are filled in from the environment; `${PYTHON}` is this interpreter and `${CONFIG_DIR}` the file's folder. A key that is not known is an error: nothing that was asked for is ignored.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
@@ -293,7 +294,8 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"`{file}` must hold keys and values, not a {type(data).__name__}.")
     problems: list[str] = []
-    filled = _filled(data, "", problems)
+    known = {"PYTHON": sys.executable, "CONFIG_DIR": str(file.parent), **os.environ}
+    filled = _filled(data, "", known, problems)
     if problems:
         raise ConfigError(f"`{file}`: {'; '.join(problems)}.")
     return filled
@@ -302,18 +304,19 @@ def _read(file: Path) -> dict[str, Any]:
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
-def _filled(value: Any, path: str, problems: list[str]) -> Any:
+def _filled(value: Any, path: str, known: Mapping[str, str], problems: list[str]) -> Any:
     """The value with `${NAME}` filled in."""
     if isinstance(value, dict):
-        return {key: _filled(item, f"{path}.{key}".lstrip("."), problems) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        items = cast("dict[Any, Any]", value).items()
+        return {key: _filled(item, f"{path}.{key}".lstrip("."), known, problems) for key, item in items}
     if isinstance(value, list):
-        return [_filled(item, f"{path}.{n}", problems) for n, item in enumerate(value)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return [_filled(item, f"{path}.{n}", known, problems) for n, item in enumerate(cast("list[Any]", value))]
     if not isinstance(value, str):
         return value
 
     def fill(match: re.Match[str]) -> str:
         name, default = match[1], match[2]
-        found = os.environ.get(name, default)
+        found = known.get(name, default)
         if found is None:
             problems.append(f"`{path}` needs the environment variable `{name}`, which is not set")
         return found or ""

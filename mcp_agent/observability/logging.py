@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 from mcp_agent.config import LoggerSettings
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_PATTERNS = re.compile(r"(Bearer\s+|sk-)[A-Za-z0-9._~+/=-]{8,}")
+_PATTERNS = re.compile(r"(Bearer\s+|(?<![A-Za-z0-9])sk-)[A-Za-z0-9._~+/=-]{8,}")
 _SHORTEST = 6
 
 
@@ -53,8 +53,10 @@ def configure(settings: LoggerSettings, secrets: Iterable[str]) -> None:
         handler.addFilter(redact)
         handler.setFormatter(logging.Formatter(FORMAT))
     logging.basicConfig(level=settings.level.upper(), handlers=handlers or [logging.NullHandler()], force=True)
-    for noisy in ("httpx2", "httpcore2", "mcp", "asyncio"):
+    for noisy in ("httpx2", "httpcore2", "mcp", "asyncio", "temporalio.worker"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A failed attempt of a step is part of its run's status; Temporal's own line for it comes with a traceback.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
 
 
 def secrets_of(settings: BaseModel) -> Iterator[str]:
