@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from mcp_agent import workflow as workflow_api
 from mcp_agent.config import Settings, load_settings
@@ -110,7 +110,7 @@ class MCPApp:
         return MappingProxyType(self._function_tools)
 
     @asynccontextmanager
-    async def run(self, settings: Settings | None = None) -> AsyncIterator[RunningApp]:
+    async def run(self, settings: Settings | None = None) -> AsyncGenerator[RunningApp, None]:
         """Opens the configured engine: `async with app.run() as running: await running.executor.start_workflow(...)`.
 
         Raises:
@@ -123,7 +123,7 @@ class MCPApp:
             yield RunningApp(self, executor)
 
     @asynccontextmanager
-    async def open_executor(self, *, worker: bool = False) -> AsyncIterator[Executor]:
+    async def open_executor(self, *, worker: bool = False) -> AsyncGenerator[Executor, None]:
         """The configured engine; with `worker`, it also runs the app's workflows in this process. Raises as `run`."""
         module = importlib.import_module(_ENGINES[self.settings.execution_engine])
         async with module.open_executor(self, worker=worker) as executor:
@@ -170,7 +170,7 @@ class MCPApp:
         """`@workflow_task` (see there), registered with this app. Raises DefinitionError for a second one of that name."""
 
         def register(target: Callable[..., Any]) -> Callable[..., Any]:
-            made = workflow_task(**options)(target)
+            made = cast("Callable[..., Any]", cast("Any", workflow_task)(**options)(target))
             task = definition_of(made)
             assert task is not None
             there = self._tasks.setdefault(task.name, task)
@@ -180,7 +180,9 @@ class MCPApp:
 
         return register if function is None else register(function)
 
-    def tool(self, function: Any = None, *, name: str | None = None, title: str | None = None, description: str | None = None) -> Any:
+    def tool(
+        self, function: Any = None, *, name: str | None = None, title: str | None = None, description: str | None = None
+    ) -> Any:
         """Serves a function as a tool. It runs in the server's process, and is gone with it; see `async_tool`."""
         return self._tool_decorator(function, name, title, description, durable=False)
 
@@ -193,7 +195,9 @@ class MCPApp:
         """
         return self._tool_decorator(function, name, title, description, durable=True)
 
-    def _tool_decorator(self, function: Any, name: str | None, title: str | None, description: str | None, *, durable: bool) -> Any:
+    def _tool_decorator(
+        self, function: Any, name: str | None, title: str | None, description: str | None, *, durable: bool
+    ) -> Any:
         def register(target: F) -> F:
             self._add_function_tool(target, name or target.__name__, title, description, durable)
             return target

@@ -1,7 +1,8 @@
 """Settings: one tree, from `mcp_agent.config.yaml`, `mcp_agent.secrets.yaml` beside it, and the environment.
 
-Later ones win: the file, the secrets file, `MCP_AGENT__SECTION__KEY` variables. `${NAME}` and `${NAME:-default}` in any text
-are filled in from the environment; `${PYTHON}` is this interpreter and `${CONFIG_DIR}` the file's folder. A key that is not known is an error: nothing that was asked for is ignored.
+Later ones win: the file, the secrets file, `MCP_AGENT__SECTION__KEY` variables. `${NAME}` and `${NAME:-default}` in any
+text are filled in from the environment; `${PYTHON}` is this interpreter and `${CONFIG_DIR}` the file's folder. A key that is
+not known is an error: nothing that was asked for is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from mcp_agent.config_problems import describe
 from mcp_agent.errors import ConfigError
-from mcp_agent.executor.retry import RetryPolicy
+from mcp_agent.executor.retry import RetryPolicies, RetryPolicy
 
 CONFIG_NAMES = ("mcp_agent.config.yaml", "mcp_agent.config.yml")
 SECRETS_NAMES = ("mcp_agent.secrets.yaml", "mcp_agent.secrets.yml")
@@ -207,6 +208,12 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     _source: Path | None = PrivateAttr(default=None)
 
+    def retry_policies(self) -> RetryPolicies:
+        """What the configuration says of retries."""
+        default = self.temporal.retry_policy
+        named = {name: policy.as_policy() for name, policy in self.workflow_task_retry_policies.items()}
+        return RetryPolicies(named, None if default is None else default.as_policy())
+
     @property
     def source(self) -> Path | None:
         """The file that the settings were read from."""
@@ -214,7 +221,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
@@ -238,7 +250,7 @@ def load_settings(path: Path | None = None) -> Settings:
         settings = Settings(**_paths_from(file, data))
     except ValidationError as error:
         raise ConfigError(f"{file or 'The environment'}: {describe(error, Settings)}") from None
-    settings._source = file  # pyright: ignore[reportPrivateUsage] - ours
+    settings._source = file  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - ours
     return settings
 
 
@@ -272,8 +284,9 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key: Any = self.construct_object(key_node, deep=True)  # pyright: ignore[reportUnknownMemberType]
+        pairs: list[tuple[yaml.Node, yaml.Node]] = node.value
+        for key_node, _ in pairs:
+            key = cast("Any", self).construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key `{key}` is there twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -315,7 +328,8 @@ def _filled(value: Any, path: str, known: Mapping[str, str], problems: list[str]
         return value
 
     def fill(match: re.Match[str]) -> str:
-        name, default = match[1], match[2]
+        name = match[1]
+        default: str | None = match[2]
         found = known.get(name, default)
         if found is None:
             problems.append(f"`{path}` needs the environment variable `{name}`, which is not set")

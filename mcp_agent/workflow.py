@@ -10,7 +10,7 @@ import inspect
 import logging
 import random as _random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
@@ -45,7 +45,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-TimeoutError = TimeoutError  # noqa: A001, PLW0127 - the specification says `workflow.TimeoutError`
+TimeoutError = TimeoutError  # noqa: PLW0127 - the specification says `workflow.TimeoutError`
 CancelledError = asyncio.CancelledError
 
 
@@ -94,7 +94,7 @@ async def wait_condition(condition: Callable[[], bool], *, timeout: float | time
 
 
 @asynccontextmanager
-async def timeout(duration: float | timedelta) -> AsyncIterator[None]:
+async def timeout(duration: float | timedelta) -> AsyncGenerator[None, None]:
     """Ends the block with TimeoutError after `duration` (a timedelta, or seconds), and cancels what it waits for.
 
     Specification, "Workflow Timeouts and Cancellation".

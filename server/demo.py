@@ -54,10 +54,8 @@ class Demo:
     async def _call(self, action: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """One call; while the engine is made ready for the first time, it is repeated."""
         while True:
-            result = await self._client.call_tool(
-                f"workflows-ResearchBrief-{action}", arguments, progress_callback=progress
-            )
-            data = result.structured_content or {}
+            result = await self._client.call_tool(f"workflows-ResearchBrief-{action}", arguments, progress_callback=progress)
+            data: dict[str, Any] = result.structured_content or {}
             if data.get("code") == "engine_starting":
                 console.print("[dim]the engine is still starting[/]")
                 continue
@@ -66,7 +64,7 @@ class Demo:
             return data
 
 
-async def progress(done: float, total: float | None, message: str | None) -> None:
+async def progress(progress: float, total: float | None, message: str | None) -> None:
     """Shows what the server says while a call waits."""
     console.print(f"[dim]{message}[/]")
 

@@ -1,8 +1,8 @@
 """The specification's approval with a signal that carries the answer ("Signals for Human-in-the-Loop")."""
 
 from mcp_agent.agents.agent import Agent
-from mcp_agent.executor.workflow_signal import Signal
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
+from mcp_agent.executor.workflow_signal import Signal
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
 from server.app import app
 

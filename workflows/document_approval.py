@@ -45,6 +45,4 @@ class DocumentApprovalWorkflow(Workflow[dict[str, str]]):
             return WorkflowResult(value=None, error=f"Document rejected: {comments}")
 
         finalized = await llm.generate_str(f"Finalize approved document: {processed}. Comments: {comments}")
-        return WorkflowResult(
-            value={"status": "completed", "document": finalized, "approval_comments": comments}
-        )
+        return WorkflowResult(value={"status": "completed", "document": finalized, "approval_comments": comments})

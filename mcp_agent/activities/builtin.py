@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 
@@ -15,7 +15,7 @@ from mcp_agent.mcp.connections import ConnectionManager
 
 
 @asynccontextmanager
-async def builtin_tasks(settings: Settings) -> AsyncIterator[dict[str, TaskDefinition]]:
+async def builtin_tasks(settings: Settings) -> AsyncGenerator[dict[str, TaskDefinition], None]:
     """By name; what they opened is closed at the end of the block."""
     connections = ConnectionManager(settings.mcp.servers)
     downstream = MCPActivities(connections)

@@ -31,9 +31,7 @@ class MCPActivities:
         """The tools of a server that models may use. Raises as `ConnectionManager.list_tools`."""
         tools = await self._connections.list_tools(server)
         return [
-            DownstreamTool(
-                server=server, name=tool.name, description=tool.description or "", input_schema=tool.input_schema
-            )
+            DownstreamTool(server=server, name=tool.name, description=tool.description or "", input_schema=tool.input_schema)
             for tool in tools
             if self._connections.allows(server, tool.name)
         ]

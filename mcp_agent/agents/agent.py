@@ -47,9 +47,7 @@ class Agent:
         server_names: Downstream servers of the `mcp.servers` section. Their tools are listed once for each `Agent` object.
     """
 
-    def __init__(
-        self, name: str, instruction: str | Callable[[], str] = "", server_names: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, name: str, instruction: str | Callable[[], str] = "", server_names: Sequence[str] | None = None) -> None:
         self.name = name
         self._instruction = instruction
         self.server_names = list(server_names or ())
@@ -64,9 +62,7 @@ class Agent:
         await self._tools()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Nothing to close: see the class."""
 
     async def attach_llm(self, llm_class: type[L], default_request_params: RequestParams | None = None) -> L:

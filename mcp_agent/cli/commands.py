@@ -16,11 +16,16 @@ from mcp_agent.config import Settings, load_settings
 from mcp_agent.errors import ConfigError, MCPAgentError
 from mcp_agent.observability.logging import configure, secrets_of
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Durable agent workflows over MCP.")
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Durable agent workflows over MCP."
+)
 dev = typer.Typer(no_args_is_help=True, help="The embedded Temporal.")
 cli.add_typer(dev, name="dev")
 
-Target = Annotated[str | None, typer.Option("--app", help="What to serve, as `module:attribute`; `server.app` of the configuration by default.")]
+Target = Annotated[
+    str | None,
+    typer.Option("--app", help="What to serve, as `module:attribute`; `server.app` of the configuration by default."),
+]
 Config = Annotated[Path | None, typer.Option("--config", help="The configuration file; looked for by default.")]
 
 
@@ -36,8 +41,8 @@ def run(arguments: list[str], stdout: BinaryIO | None) -> None:
     except typer.Abort:
         raise SystemExit(130) from None
     except typer.TyperException as error:  # a wrong option or command
-        error.show()
-        raise SystemExit(error.exit_code) from None
+        sys.stderr.write(f"mcp-agent: {error}\n")
+        raise SystemExit(2) from None
 
 
 @cli.command()

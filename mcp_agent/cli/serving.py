@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -44,7 +44,7 @@ async def work(app: MCPApp) -> None:
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Generator[None, None, None]:
     """SIGTERM cancels the current task, so that everything is closed in order."""
     task = asyncio.current_task()
     assert task is not None

@@ -7,13 +7,14 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from mcp_agent.errors import DefinitionError, InvalidArguments
 from mcp_agent.executor.handlers import Handler, handlers_of, resolved_parameters
+from mcp_agent.executor.problems import describe_problems
 from mcp_agent.executor.workflow import RUN_MARK, Workflow, WorkflowResult
 
 _NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY}
@@ -125,12 +126,6 @@ def bind_positional(method: Callable[..., Any], args: Sequence[Any]) -> list[Any
         raise InvalidArguments(f"An argument of `{method.__qualname__}` has no JSON form: {error}") from None
 
 
-def describe_problems(error: ValidationError) -> str:
-    """Every problem of a validation on one line, each with its path. Inputs are left out: they may be secret or large."""
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"`{'.'.join(map(str, p['loc'])) or '(all)'}`: {p['msg']}" for p in problems)
-
-
 def input_digest(arguments: Sequence[Any]) -> str:
     """Tells two inputs apart: equal for equal JSON, whatever the order of keys."""
     canonical = to_json(_sorted(from_json(to_json(list(arguments)))))
@@ -139,17 +134,18 @@ def input_digest(arguments: Sequence[Any]) -> str:
 
 def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        items = cast("dict[str, Any]", value)
+        return {key: _sorted(items[key]) for key in sorted(items)}
     if isinstance(value, list):
-        return [_sorted(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_sorted(item) for item in cast("list[Any]", value)]
     return value
 
 
 def _find_run(cls: type, name: str) -> Callable[..., Any]:
-    if not issubclass(cls, Workflow):
+    if Workflow not in cls.__mro__:
         raise DefinitionError(f"Workflow `{name}` must extend `Workflow`: write `class {cls.__name__}(Workflow[str])`.")
-    marked = [member for member in vars(cls).values() if getattr(member, RUN_MARK, False)]
-    inherited = getattr(cls, "run", None)
+    marked: list[Any] = [member for member in vars(cls).values() if getattr(member, RUN_MARK, False)]
+    inherited: Any = getattr(cls, "run", None)
     if not marked and getattr(inherited, RUN_MARK, False):
         raise DefinitionError(f"Workflow `{name}` inherits `run`: override it in `{cls.__name__}` with `@app.workflow_run`.")
     if len(marked) != 1:

@@ -13,7 +13,6 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from mcp_agent.errors import WorkflowApplicationError
 
-
 # Temporal refuses 2 MB, and some of what it refuses is tried again for ever: so it is refused here, with a name.
 PAYLOAD_LIMIT = 1_900_000
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol, TypeVar
-
-
-P = TypeVar("P")
+from typing import Protocol
 
 
 class RetryPolicyLike(Protocol):
@@ -40,6 +37,9 @@ class RetryPolicy:
     non_retryable_error_types: Sequence[str] | None = None
 
 
+DEFAULT_RETRY = RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=10)
+
+
 def delay_before(policy: RetryPolicyLike, attempt: int) -> timedelta:
     """The wait before attempt number `attempt` (2 or more)."""
     longest = policy.maximum_interval or policy.initial_interval * 100
@@ -50,9 +50,23 @@ def delay_before(policy: RetryPolicyLike, attempt: int) -> timedelta:
     return min(wait, longest)
 
 
-def most_specific(policies: Mapping[str, P], step: str) -> P | None:
-    """The policy for `step`: its exact name, else the longest `prefix*`, else `*` (specification, "Configure mcp-agent")."""
-    if step in policies:
-        return policies[step]
-    prefixes = [key for key in policies if key.endswith("*") and step.startswith(key[:-1])]
-    return policies[max(prefixes, key=len)] if prefixes else None
+@dataclass(frozen=True, slots=True)
+class RetryPolicies:
+    """The configured policies: `workflow_task_retry_policies` by name or pattern, and `temporal.retry_policy` for all others.
+
+    They steer retries only: which steps run is never decided by configuration, so that an edited file breaks no replay.
+    """
+
+    by_name: Mapping[str, RetryPolicyLike] = field(default_factory=dict[str, RetryPolicyLike])
+    default: RetryPolicyLike | None = None
+
+    def of(self, step: str, own: RetryPolicyLike | None) -> RetryPolicyLike:
+        """The policy of a step: what is configured for it, else its `own`, else the configured default, else ours."""
+        return self._configured(step) or own or self.default or DEFAULT_RETRY
+
+    def _configured(self, step: str) -> RetryPolicyLike | None:
+        """By exact name, else by the longest `prefix*` (specification, "Configure mcp-agent")."""
+        if step in self.by_name:
+            return self.by_name[step]
+        prefixes = [key for key in self.by_name if key.endswith("*") and step.startswith(key[:-1])]
+        return self.by_name[max(prefixes, key=len)] if prefixes else None

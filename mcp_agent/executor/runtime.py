@@ -10,7 +10,7 @@ import logging
 import random
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from mcp_agent.errors import NotInWorkflowError
 from mcp_agent.executor.runs import Progress, PublicState, RunUsage
 from mcp_agent.executor.steps import StepCall
-from mcp_agent.executor.workflow_signal import Mailbox, Signal
+from mcp_agent.executor.workflow_signal import Check, Mailbox, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,7 @@ class WorkflowRuntime(ABC):
     def all_handlers_finished(self) -> bool: ...
 
     def public_state(self, *, failed: bool = False) -> PublicState:
-        return PublicState(
-            pending_inputs=self.mailbox.pending(), progress=self.progress, usage=self.usage, failed=failed
-        )
+        return PublicState(pending_inputs=self.mailbox.pending(), progress=self.progress, usage=self.usage, failed=failed)
 
     def unique(self, name: str) -> str:
         """`name` the first time, then `name#2`, `name#3`: a stable name for the nth of its kind in this run."""
@@ -117,6 +115,7 @@ class WorkflowRuntime(ABC):
         name: str,
         message: str,
         schema: dict[str, Any] | None = None,
+        check: Check | None = None,
         timeout: timedelta | None = None,
     ) -> Any:
         """Puts a question to a person and waits for the answer's payload.
@@ -124,7 +123,7 @@ class WorkflowRuntime(ABC):
         Raises:
             TimeoutError: Nobody answered in time; the question is withdrawn.
         """
-        request = self.mailbox.open(kind=kind, name=name, message=message, schema=schema, created_at=self.now())
+        request = self.mailbox.open(kind=kind, name=name, message=message, schema=schema, created_at=self.now(), check=check)
         request_id = request.request_id
         asked = not self.mailbox.resolved(request_id)
         if asked:
@@ -140,7 +139,6 @@ class WorkflowRuntime(ABC):
             self.publish()
         return payload
 
-
     async def wait_for_signal(self, signal: Signal, timeout: timedelta | None = None) -> Any:
         """Waits for a signal of that name, sent or answered. Raises TimeoutError."""
         typed = TypeAdapter(signal.payload_type) if signal.payload_type is not None else None
@@ -149,6 +147,7 @@ class WorkflowRuntime(ABC):
             name=signal.name,
             message=signal.message or f"`{self.info.workflow}` waits for `{signal.name}`.",
             schema=typed.json_schema() if typed else None,
+            check=typed.validate_python if typed else None,
             timeout=timeout,
         )
         return typed.validate_python(payload) if typed else payload
@@ -183,7 +182,7 @@ def current() -> WorkflowRuntime:
 
 
 @contextmanager
-def entered(runtime: WorkflowRuntime | None) -> Iterator[None]:
+def entered(runtime: WorkflowRuntime | None) -> Generator[None, None, None]:
     """Makes `runtime` the current one in the block; `None` leaves the run (for steps)."""
     token = _in_process.set(runtime)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ def current_step() -> StepContext | None:
 
 
 @contextmanager
-def entered(step: StepContext) -> Iterator[StepContext]:
+def entered(step: StepContext) -> Generator[StepContext, None, None]:
     """Makes `step` the current one; engines call it around each attempt."""
     token = _current.set(step)
     try:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike
+from mcp_agent.executor.retry import RetryPolicyLike
 
 DEFAULT_START_TO_CLOSE = timedelta(minutes=10)
 DEFAULT_HEARTBEAT = timedelta(seconds=30)
-DEFAULT_RETRY = RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

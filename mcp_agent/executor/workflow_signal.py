@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import to_json
 
-from mcp_agent.errors import AlreadyAnswered, NotWaiting
+from mcp_agent.errors import AlreadyAnswered, InvalidArguments, NotWaiting
+from mcp_agent.executor.problems import describe_problems
 from mcp_agent.executor.runs import Answer, PendingInput, Receipt
 
 REMEMBERED_ANSWERS = 1_000
@@ -46,9 +49,14 @@ class Signal:
         return self.run_id or self.workflow_id
 
 
+Check = Callable[[Any], Any]
+"""Raises ValueError for a payload that does not fit; what it returns is not used."""
+
+
 @dataclass(slots=True)
 class _Request:
     public: PendingInput
+    check: Check | None = None
     resolved: bool = False
     payload: Any = None
 
@@ -68,9 +76,16 @@ class Mailbox:
     _counts: dict[str, int] = field(default_factory=dict[str, int])
 
     def open(
-        self, *, kind: str, name: str, message: str, schema: dict[str, Any] | None, created_at: datetime
+        self,
+        *,
+        kind: str,
+        name: str,
+        message: str,
+        schema: dict[str, Any] | None,
+        created_at: datetime,
+        check: Check | None = None,
     ) -> PendingInput:
-        """Asks for `name`. It may be answered at once, by what came early."""
+        """Asks for `name`. It may be answered at once, by what came early. A payload that `check` refuses is not taken."""
         number = self._counts.get(name, 0) + 1
         self._counts[name] = number
         public = PendingInput.model_validate(
@@ -83,11 +98,11 @@ class Mailbox:
                 "created_at": created_at,
             }
         )
-        request = self._requests[public.request_id] = _Request(public)
-        if name in self._early:
-            self._resolve(request, self._early.pop(name))
-        elif self._signals.get(name):
-            self._resolve(request, self._signals[name].popleft())
+        request = self._requests[public.request_id] = _Request(public, check)
+        kept = [self._early.pop(name)] if name in self._early else []
+        waiting = self._signals.get(name, deque())
+        while not request.resolved and (kept or waiting):
+            self._take(request, kept.pop() if kept else waiting.popleft())
         return public
 
     def resolved(self, request_id: str) -> bool:
@@ -101,13 +116,19 @@ class Mailbox:
         return [request.public for request in self._requests.values() if not request.resolved]
 
     def deliver(self, name: str, payload: Any) -> None:
-        """A raw signal: goes to the oldest open request of that name, else is kept."""
+        """A raw signal: goes to the oldest open request of that name, else is kept.
+
+        Nobody can be told that a raw signal does not fit, so one that the request refuses is dropped, and the run waits on.
+        """
         request = self._oldest_open(name)
         if request is None:
             self._signals.setdefault(name, deque()).append(payload)
         else:
-            self._resolve(request, payload)
+            self._take(request, payload)
 
+    def _take(self, request: _Request, payload: Any) -> None:
+        if not _problem(request, payload):
+            self._resolve(request, payload)
 
     def accept(self, answer: Answer) -> Receipt:
         """Takes an answer. The same answer again is a duplicate, and harmless. Raises as `plan` does."""
@@ -127,7 +148,16 @@ class Mailbox:
         Raises:
             NotWaiting: No such request, or no way to tell which one is meant.
             AlreadyAnswered: It was answered before, differently.
+            InvalidArguments: The payload does not fit what the request asks for.
         """
+        receipt = self._planned(answer)
+        request = None if receipt.duplicate else self._requests.get(receipt.request_id or "")
+        problem = _problem(request, answer.payload) if request is not None else None
+        if problem:
+            raise InvalidArguments(f"`payload`: {problem}. The request is still open.")
+        return receipt
+
+    def _planned(self, answer: Answer) -> Receipt:
         if answer.request_id is not None:
             return self._plan_for_request(answer.request_id, answer)
         if answer.name is None:
@@ -177,6 +207,19 @@ class Mailbox:
         self._digests[request.public.request_id] = _digest(payload)
         while len(self._digests) > REMEMBERED_ANSWERS:
             self._digests.pop(next(iter(self._digests)))
+
+
+def _problem(request: _Request, payload: Any) -> str | None:
+    """What is wrong with a payload for the request."""
+    if request.check is None:
+        return None
+    try:
+        request.check(payload)
+    except ValidationError as error:
+        return describe_problems(error)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _digest(payload: Any) -> str:

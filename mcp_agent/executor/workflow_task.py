@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -31,7 +31,7 @@ class TaskDefinition:
 
     name: str
     function: Callable[..., Any]
-    options: StepOptions = StepOptions()
+    options: StepOptions = field(default_factory=StepOptions)
 
     @property
     def result_type(self) -> Any:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mcp_agent.config import MCPServerSettings
 from mcp_agent.errors import WorkflowApplicationError
@@ -144,7 +144,7 @@ class _Connection:
                 opened.set_exception(self._cannot_connect(_root(error)))
 
     @asynccontextmanager
-    async def _entered(self) -> AsyncIterator[Client]:
+    async def _entered(self) -> AsyncGenerator[Client, None]:
         from mcp.client import Client  # noqa: PLC0415 - see the module's docstring
 
         client = Client(self._target())
@@ -235,6 +235,7 @@ def _is_closed(error: Any) -> bool:
 
 def _root(error: BaseException) -> BaseException:
     """The first plain exception of a group: task groups hide what went wrong."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    found: Any = error
+    while isinstance(found, BaseExceptionGroup):
+        found = cast("BaseExceptionGroup[BaseException]", found).exceptions[0]
+    return found

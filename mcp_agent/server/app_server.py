@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -81,7 +81,7 @@ class AgentServer:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, app: MCPApp) -> AsyncIterator[AgentServer]:
+    async def open(cls, app: MCPApp) -> AsyncGenerator[AgentServer, None]:
         """A server whose engine starts in the background and ends with the block.
 
         Raises:

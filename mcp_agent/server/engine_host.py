@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from mcp_agent.errors import EngineStarting, EngineUnavailable, MCPAgentError
@@ -33,7 +33,7 @@ class EngineHost:
         self._failed_at = 0.0
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None, None]:
         """Keeps the engine for the block. It is opened and closed by one task, which is not the block's."""
         stop = asyncio.Event()
         owner = asyncio.create_task(self._own(stop), name="engine")

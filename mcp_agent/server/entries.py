@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
 from mcp_agent.errors import CallError, InvalidArguments
-from mcp_agent.executor.definition import describe_problems
+from mcp_agent.executor.problems import describe_problems
 
 Request: TypeAlias = ServerRequestContext[Any]
 M = TypeVar("M", bound=BaseModel)

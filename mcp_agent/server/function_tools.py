@@ -50,7 +50,9 @@ class FunctionTools:
             state = await executor.describe_run(started.run_id)
             return self._runs.shown(state, tool.definition, GENERIC).result()
 
-        described = f"{tool.description}\n\nStarts a durable run and answers at once; `{GENERIC['get_status']}` tells how it goes."
+        described = (
+            f"{tool.description}\n\nStarts a durable run and answers at once; `{GENERIC['get_status']}` tells how it goes."
+        )
         return ToolEntry(
             Tool(
                 name=tool.name,

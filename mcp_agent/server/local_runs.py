@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ class LocalFirst(Executor):
     @asynccontextmanager
     async def wrap(
         engine: AbstractAsyncContextManager[Executor], local: InProcessExecutor, functions: set[str]
-    ) -> AsyncIterator[Executor]:
+    ) -> AsyncGenerator[Executor, None]:
         """The opened engine, with the local runs before it where there are any."""
         async with engine as opened:
             yield LocalFirst(opened, local, functions) if functions else opened

@@ -71,7 +71,12 @@ def result_uri(run_id: str) -> str:
 
 
 def show(
-    state: RunState, definition: WorkflowDefinition | None, tools: Mapping[str, str], *, existing: bool = False, whole: bool = False
+    state: RunState,
+    definition: WorkflowDefinition | None,
+    tools: Mapping[str, str],
+    *,
+    existing: bool = False,
+    whole: bool = False,
 ) -> Run:
     """What a client sees of `state`.
 
@@ -132,6 +137,9 @@ def _next_action(state: RunState, tools: Mapping[str, str]) -> NextAction | None
     arguments = {"run_id": state.run_id, "wait_seconds": 30}
     if state.status == "blocked":
         return NextAction(
-            tool=tools["get_status"], arguments=arguments, after_seconds=30, why="It is blocked until somebody mends the cause."
+            tool=tools["get_status"],
+            arguments=arguments,
+            after_seconds=30,
+            why="It is blocked until somebody mends the cause.",
         )
     return NextAction(tool=tools["get_status"], arguments=arguments, why="It is under way.")

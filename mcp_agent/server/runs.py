@@ -62,14 +62,10 @@ class Runs:
         limit = self._settings.wait_budget_seconds
         return limit if wait_seconds is None else min(max(wait_seconds, 0), limit)
 
-    async def start(
-        self, executor: Executor, definition: WorkflowDefinition, args: list[Any], key: str | None
-    ) -> StartedRun:
+    async def start(self, executor: Executor, definition: WorkflowDefinition, args: list[Any], key: str | None) -> StartedRun:
         """Starts a run. A client that goes away in this moment neither loses nor doubles it."""
         run_id = new_run_id(definition.name) if key is None else keyed_run_id(definition.name, key)
-        starting = asyncio.create_task(
-            executor.start_run(definition, args, run_id=run_id, input_digest=input_digest(args))
-        )
+        starting = asyncio.create_task(executor.start_run(definition, args, run_id=run_id, input_digest=input_digest(args)))
         self._starting.add(starting)
         starting.add_done_callback(self._starting.discard)
         return await asyncio.shield(starting)
@@ -105,7 +101,12 @@ class Runs:
         return state
 
     def shown(
-        self, state: RunState, definition: WorkflowDefinition | None, tools: Mapping[str, str], *, existing: bool = False
+        self,
+        state: RunState,
+        definition: WorkflowDefinition | None,
+        tools: Mapping[str, str],
+        *,
+        existing: bool = False,
     ) -> Shown:
         run = show(state, definition, tools, existing=existing)
         return Shown(state, run, texts.describe(state, run, tools))

@@ -75,9 +75,5 @@ async def serve_http(server: Server[Any], listener: socket.socket, host: str) ->
     """Serves until SIGINT or SIGTERM."""
     import uvicorn  # noqa: PLC0415 - not needed for stdio
 
-    config = uvicorn.Config(
-        http_app(server, host), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5
-    )
+    config = uvicorn.Config(http_app(server, host), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
     await uvicorn.Server(config).serve(sockets=[listener])
-
-

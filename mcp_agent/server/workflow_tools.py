@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from mcp_types import CallToolResult, Tool, ToolAnnotations
 from pydantic import Field
@@ -75,7 +75,12 @@ class GenericRunArguments(Arguments):
     wait_seconds: float | None = _WAIT
 
 
-GENERIC = {"run": "workflows-run", "get_status": "workflows-get_status", "resume": "workflows-resume", "cancel": "workflows-cancel"}
+GENERIC = {
+    "run": "workflows-run",
+    "get_status": "workflows-get_status",
+    "resume": "workflows-resume",
+    "cancel": "workflows-cancel",
+}
 _CONTROL = ("workflow_id", "wait_seconds")
 
 
@@ -187,7 +192,9 @@ class WorkflowTools:
                 title=f"Answer {what}",
                 description=f"Gives {what} what a person answered, or sends it a signal. Ask the user; do not answer yourself.",
                 input_schema=schema_of(GenericResumeArguments if generic else ResumeArguments),
-                output_schema=_wrapped_output(own, {"request_id": "string", "signal": "string", "accepted": "boolean", "duplicate": "boolean"}),
+                output_schema=_wrapped_output(
+                    own, {"request_id": "string", "signal": "string", "accepted": "boolean", "duplicate": "boolean"}
+                ),
                 annotations=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
             ),
             lambda request, arguments: self._resume(own, arguments),
@@ -204,9 +211,7 @@ class WorkflowTools:
             lambda request, arguments: self._cancel(own, arguments),
         )
 
-    async def _get_status(
-        self, request: Request, own: WorkflowDefinition | None, arguments: dict[str, Any]
-    ) -> CallToolResult:
+    async def _get_status(self, request: Request, own: WorkflowDefinition | None, arguments: dict[str, Any]) -> CallToolResult:
         given = parsed(StatusArguments if own else GenericStatusArguments, arguments)
         executor = await self._runs.executor()
         definition = self._meant(own, given)
@@ -338,9 +343,7 @@ class WorkflowTools:
         raise NotFound(f"There is no run `{run_id}`.")
 
 
-def _run_arguments(
-    definition: WorkflowDefinition, arguments: dict[str, Any]
-) -> tuple[list[Any], str | None, float | None]:
+def _run_arguments(definition: WorkflowDefinition, arguments: dict[str, Any]) -> tuple[list[Any], str | None, float | None]:
     """`run`'s arguments, the key and the wait; the parameters may stand in `run_parameters` or beside the others."""
     clash = {parameter.name for parameter in definition.parameters} & {"run_parameters", *_CONTROL}
     control = {name: arguments[name] for name in _CONTROL if name in arguments}
@@ -353,7 +356,7 @@ def _run_arguments(
             raise InvalidArguments(f"{names}: not known beside `run_parameters`. Nothing was changed.")
         if not isinstance(nested, dict):
             raise InvalidArguments("`run_parameters`: must be an object. Nothing was changed.")
-        rest = {str(name): value for name, value in nested.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        rest = cast("dict[str, Any]", nested)
     return definition.bind(rest), given.workflow_id, given.wait_seconds
 
 

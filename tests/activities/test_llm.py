@@ -103,9 +103,7 @@ class RawServer:
         try:
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
-                )
+                length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
                 body = await reader.readexactly(length)
                 self.asked.set()
                 await self._respond(body, writer)
@@ -129,9 +127,7 @@ async def raw_server(respond: Respond) -> AsyncGenerator[RawServer]:
 
 def http(body: bytes, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body) if length is None else length}"]
-    lines += [
-        f"{name.replace('_', '-')}: {value}" for name, value in {"content_type": "application/json", **headers}.items()
-    ]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in {"content_type": "application/json", **headers}.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
@@ -190,10 +186,7 @@ async def test_a_conversation_with_parallel_tools_reaches_the_provider_whole(llm
     async with activities(llmock.base_url()) as models:
         with in_step():
             first = await models.generate(request(Message.user("1 + 2?")))
-            results = [
-                ToolResultContent(tool_use_id=one.id, content=[TextContent(text="3")])
-                for one in first.message.tool_uses
-            ]
+            results = [ToolResultContent(tool_use_id=one.id, content=[TextContent(text="3")]) for one in first.message.tool_uses]
             second = await models.generate(request(Message.user(results), parent=first.head))
 
     assert first.stop_reason == "tool_use"
@@ -231,9 +224,7 @@ async def test_duplicate_tool_ids_are_told_apart():
         ({"content": None, "refusal": "No."}, "stop", "refusal"),
     ],
 )
-async def test_an_answer_that_is_not_what_was_asked_for_says_why(
-    message: dict[str, Any], finish: str, stop_reason: str
-):
+async def test_an_answer_that_is_not_what_was_asked_for_says_why(message: dict[str, Any], finish: str, stop_reason: str):
     async with raw_server(says(message, finish)) as server:
         assert (await ask(server.url)).stop_reason == stop_reason
 
@@ -449,11 +440,7 @@ async def test_a_key_that_cannot_be_sent_is_not_shown(llmock: LLMock, key: str):
 async def test_content_that_the_provider_cannot_take_is_not_retried(llmock: LLMock):
     error = await failure(
         llmock.base_url(),
-        request(
-            Message.model_validate(
-                {"role": "user", "content": [{"type": "audio", "data": "", "mimeType": "audio/ogg"}]}
-            )
-        ),
+        request(Message.model_validate({"role": "user", "content": [{"type": "audio", "data": "", "mimeType": "audio/ogg"}]})),
     )
 
     assert (error.type, error.non_retryable) == ("UnsupportedContent", True)
@@ -484,9 +471,7 @@ async def test_an_unknown_provider_names_the_known_ones():
         "x" * 1_460 + KEY,
     ],
 )
-async def test_no_part_of_a_key_is_in_an_errors_text_or_in_the_log(
-    llmock: LLMock, said: str, caplog: pytest.LogCaptureFixture
-):
+async def test_no_part_of_a_key_is_in_an_errors_text_or_in_the_log(llmock: LLMock, said: str, caplog: pytest.LogCaptureFixture):
     llmock.fail(401, message=said)
     with caplog.at_level(logging.DEBUG):
         error = await failure(llmock.base_url())

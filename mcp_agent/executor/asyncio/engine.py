@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from mcp_agent.activities.builtin import builtin_tasks, tasks_of_modules
@@ -12,7 +12,7 @@ from mcp_agent.executor.registry import Registry
 
 
 @asynccontextmanager
-async def open_executor(registry: Registry, *, worker: bool = True) -> AsyncIterator[InProcessExecutor]:
+async def open_executor(registry: Registry, *, worker: bool = True) -> AsyncGenerator[InProcessExecutor, None]:
     """The engine for one app until the block ends, and with it the app's runs. There is no worker to be apart from."""
     async with builtin_tasks(registry.settings) as builtin:
         tasks = {**builtin, **tasks_of_modules(registry.settings), **registry.tasks}

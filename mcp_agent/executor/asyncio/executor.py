@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -20,12 +20,11 @@ from mcp_agent.errors import (
 )
 from mcp_agent.executor.asyncio.adopted import AdoptedRun
 from mcp_agent.executor.asyncio.run import InProcessRun
-from mcp_agent.executor.asyncio.steps import StepRunner
 from mcp_agent.executor.asyncio.stepping import stepping
+from mcp_agent.executor.asyncio.steps import StepRunner
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
 from mcp_agent.executor.executor import Executor, IdReusePolicy
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
-from mcp_agent.executor.retry import most_specific
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_task import TaskDefinition
@@ -46,8 +45,7 @@ class InProcessExecutor(Executor):
     def __init__(self, registry: Registry, tasks: Mapping[str, TaskDefinition]) -> None:
         self._registry = registry
         self._loop = asyncio.get_running_loop()
-        policies = {n: p.as_policy() for n, p in registry.settings.workflow_task_retry_policies.items()}
-        self._runner = StepRunner(tasks, lambda name: most_specific(policies, name))
+        self._runner = StepRunner(tasks, registry.settings.retry_policies())
         self._runs: OrderedDict[str, _Run] = OrderedDict()
 
     @property
@@ -159,9 +157,7 @@ class InProcessExecutor(Executor):
     async def list_runs(self, which: RunFilter) -> RunPage:
         states = [run.state() for run in reversed(self._runs.values())]
         wanted = [
-            s
-            for s in states
-            if (not which.workflows or s.workflow in which.workflows) and which.status in (None, s.status)
+            s for s in states if (not which.workflows or s.workflow in which.workflows) and which.status in (None, s.status)
         ]
         first = int(which.cursor or 0)
         last = first + which.limit
@@ -238,7 +234,7 @@ def _ending(state: RunState) -> RunFailedError:
 
 
 @asynccontextmanager
-async def open_executor(registry: Registry, tasks: Mapping[str, TaskDefinition]) -> AsyncIterator[InProcessExecutor]:
+async def open_executor(registry: Registry, tasks: Mapping[str, TaskDefinition]) -> AsyncGenerator[InProcessExecutor, None]:
     """The engine for one app, until the block ends; what still runs then is cancelled."""
     with stepping(asyncio.get_running_loop()):
         executor = InProcessExecutor(registry, tasks)

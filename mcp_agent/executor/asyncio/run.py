@@ -13,8 +13,8 @@ from typing import Any
 
 from mcp_agent.errors import AlreadyClosed, InvalidArguments, NotFound
 from mcp_agent.executor import runtime
-from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.asyncio.stepping import after_step
+from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.failures import run_failure
 from mcp_agent.executor.handlers import Handler, positional_types
@@ -30,7 +30,12 @@ class InProcessRun(runtime.WorkflowRuntime):
     """A run. Its code sees it as the runtime; the executor starts it, talks to it and reads `state()`."""
 
     def __init__(
-        self, definition: WorkflowDefinition, run_id: str, input_digest: str, runner: StepRunner, loop: asyncio.AbstractEventLoop
+        self,
+        definition: WorkflowDefinition,
+        run_id: str,
+        input_digest: str,
+        runner: StepRunner,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__()
         self.definition = definition

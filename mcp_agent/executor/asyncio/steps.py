@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,9 +16,9 @@ from mcp_agent.executor.asyncio.stepping import after_step
 from mcp_agent.executor.failures import as_step_failure
 from mcp_agent.executor.handlers import positional_types
 from mcp_agent.executor.payloads import decode, encode
-from mcp_agent.executor.retry import RetryPolicyLike, delay_before
+from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike, delay_before
 from mcp_agent.executor.runs import StepState
-from mcp_agent.executor.steps import DEFAULT_RETRY, DEFAULT_START_TO_CLOSE, StepCall
+from mcp_agent.executor.steps import DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.workflow_task import TaskDefinition
 
 
@@ -58,14 +58,12 @@ class StepRunner:
 
     Args:
         tasks: The app's tasks and the framework's own steps, by name.
-        policy_for: The configured retry policy of a step (`workflow_task_retry_policies`), or `None`.
+        policies: The configured retry policies.
     """
 
-    def __init__(
-        self, tasks: Mapping[str, TaskDefinition], policy_for: Callable[[str], RetryPolicyLike | None]
-    ) -> None:
+    def __init__(self, tasks: Mapping[str, TaskDefinition], policies: RetryPolicies) -> None:
         self._tasks = tasks
-        self._policy_for = policy_for
+        self._policies = policies
 
     async def run(self, call: StepCall, journal: StepJournal, info: runtime.RunInfo, changed: Callable[[], None]) -> Any:
         """One call with all its attempts. Raises WorkflowApplicationError or StepTimeoutError."""
@@ -97,7 +95,7 @@ class StepRunner:
         info: runtime.RunInfo,
         changed: Callable[[], None],
     ) -> bytes:
-        policy = self._policy_for(call.name) or call.options.retry_policy or DEFAULT_RETRY
+        policy = self._policies.of(call.name, call.options.retry_policy)
         attempt = 0
         while True:
             attempt += 1
@@ -130,9 +128,10 @@ class StepRunner:
         args = [decode(data, type_) for data, type_ in zip(record.arguments, types, strict=False)]
         context = step_context.StepContext(call.name, info.run_id, info.workflow, attempt, history=journal)
         limit = call.options.start_to_close_timeout or DEFAULT_START_TO_CLOSE
+        clock = asyncio.timeout(limit.total_seconds())
         try:
             with _outside_the_run(), step_context.entered(context):
-                async with asyncio.timeout(limit.total_seconds()) as clock:
+                async with clock:
                     result = await _call(task.function, args)
         except TimeoutError:
             if not clock.expired():
@@ -150,7 +149,7 @@ async def _call(function: Callable[..., Any], args: list[Any]) -> Any:
 
 
 @contextmanager
-def _outside_the_run() -> Iterator[None]:
+def _outside_the_run() -> Generator[None, None, None]:
     """A step is not workflow code: what it calls must not find the run."""
     token = after_step.set(None)
     try:
@@ -187,5 +186,3 @@ def _is_final(failure: WorkflowApplicationError, policy: RetryPolicyLike, attemp
     if failure.non_retryable or failure.type in (policy.non_retryable_error_types or ()):
         return True
     return policy.maximum_attempts != 0 and attempt >= policy.maximum_attempts
-
-

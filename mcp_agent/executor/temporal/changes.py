@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -27,7 +27,7 @@ class Changes:
             event.set()
 
     @contextmanager
-    def watch(self, run_id: str) -> Iterator[asyncio.Event]:
+    def watch(self, run_id: str) -> Generator[asyncio.Event, None, None]:
         """An event that is set at each hint for the run."""
         event = asyncio.Event()
         self._watchers[run_id].add(event)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from temporalio.client import Client
 
 from mcp_agent.config import Settings, TemporalSettings
+from mcp_agent.errors import ConfigError
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.binary import find_or_make_binary
 from mcp_agent.executor.temporal.client import connect
@@ -29,13 +30,19 @@ class Connection:
 
 
 @asynccontextmanager
-async def open_connection(registry: Registry) -> AsyncIterator[Connection]:
+async def open_connection(registry: Registry) -> AsyncGenerator[Connection, None]:
     """Connects; the embedded server is kept running until the block ends.
 
     Raises:
         EngineUnavailable: Temporal cannot be reached or started.
+        ConfigError: The configuration asks for what cannot be had.
     """
     settings = registry.settings
+    if settings.temporal.data_converter is not None:
+        raise ConfigError(
+            "`temporal.data_converter` asks for encryption, which this version does not have: nothing would be encrypted. "
+            "Remove the section to store runs as they are."
+        )
     if settings.temporal.host is not None:
         client = await connect(f"{settings.temporal.host}:{settings.temporal.port}", settings.temporal)
         yield Connection(client, task_queue(registry.name, settings), None)

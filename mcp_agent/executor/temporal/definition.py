@@ -6,7 +6,7 @@ the definition is built when Temporal asks the class for it, by an attribute on 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import temporalio.workflow
 
@@ -24,7 +24,7 @@ class _OnDemand:
         name = vars(owner).get(NAME_MARK)
         if name is None or "__mcp_agent_defining__" in vars(owner):
             raise AttributeError(_ATTRIBUTE)
-        setattr(owner, "__mcp_agent_defining__", True)
+        owner.__mcp_agent_defining__ = True
         try:
             define(owner, name)
         finally:
@@ -54,6 +54,6 @@ def _decorate(handler: Handler, base: type) -> None:
     if handler.kind != "update":
         _DECORATORS[handler.kind](**options)(handler.function)
         return
-    update: Any = temporalio.workflow.update(**options)(handler.function)
+    update = cast("Any", temporalio.workflow).update(**options)(handler.function)
     if handler.validator is not None:
         update.validator(handler.validator)

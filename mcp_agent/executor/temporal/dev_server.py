@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,7 +68,7 @@ def _platform_dir() -> Path:
 
 
 @asynccontextmanager
-async def ensure(folder: Path, binary: Path, report: Report) -> AsyncIterator[DevServer]:
+async def ensure(folder: Path, binary: Path, report: Report) -> AsyncGenerator[DevServer, None]:
     """The running server of `folder`, started if need be, and kept running until the block ends.
 
     Raises:
@@ -140,9 +140,7 @@ def _spawn(folder: Path, binary: Path, log: int) -> subprocess.Popen[bytes]:
     grace = os.environ.get(GRACE_VARIABLE)
     if grace:
         command += ["--grace", grace]
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder
-    )
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder)
 
 
 async def _keep_kept(folder: Path, binary: Path, report: Report) -> None:
@@ -215,7 +213,7 @@ async def _locked(path: Path, kind: int) -> int:
 
 
 @contextmanager
-def _log(folder: Path) -> Iterator[int]:
+def _log(folder: Path) -> Generator[int, None, None]:
     file = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         yield file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_executor(registry: Registry, *, worker: bool = False) -> AsyncIterator[TemporalExecutor]:
+async def open_executor(registry: Registry, *, worker: bool = False) -> AsyncGenerator[TemporalExecutor, None]:
     """The engine for one app until the block ends. The runs go on after that, wherever a worker serves them.
 
     Args:
@@ -42,7 +42,7 @@ async def open_executor(registry: Registry, *, worker: bool = False) -> AsyncIte
 
 
 @asynccontextmanager
-async def _worker(registry: Registry, connection: Connection, changes: Changes) -> AsyncIterator[None]:
+async def _worker(registry: Registry, connection: Connection, changes: Changes) -> AsyncGenerator[None, None]:
     async with app_tasks(registry) as tasks:
         made = make_worker(connection.client, registry, tasks, task_queue=connection.task_queue, changed=changes.hint)
         running = asyncio.create_task(made.run(), name="temporal-worker")

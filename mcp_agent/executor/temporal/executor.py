@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -25,8 +25,10 @@ from temporalio.exceptions import (
     ApplicationError,
     CancelledError,
     TerminatedError,
-    TimeoutError as TemporalTimeoutError,
     WorkflowAlreadyStartedError,
+)
+from temporalio.exceptions import (
+    TimeoutError as TemporalTimeoutError,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -91,9 +93,7 @@ class TemporalExecutor(Executor):
     retention: How long Temporal keeps closed runs.
     """
 
-    def __init__(
-        self, registry: Registry, connection: Connection, changes: Changes | None, retention: timedelta
-    ) -> None:
+    def __init__(self, registry: Registry, connection: Connection, changes: Changes | None, retention: timedelta) -> None:
         self._registry = registry
         self._client = connection.client
         self._queue = connection.task_queue
@@ -201,7 +201,8 @@ class TemporalExecutor(Executor):
         async with _reaching(run_id):
             description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
             memo = await description.memo()
-        if (memo.get(RUN_MEMO) or {}).get("input_digest") != digest:
+        about: dict[str, Any] = memo.get(RUN_MEMO) or {}
+        if about.get("input_digest") != digest:
             raise IdempotencyConflict(f"Run `{run_id}` was started with another input: choose another key.")
 
     # Reading
@@ -218,9 +219,7 @@ class TemporalExecutor(Executor):
         closing = asyncio.create_task(self._closing(run_id))
         looking = asyncio.create_task(self._attention(run_id))
         try:
-            await asyncio.wait(
-                {closing, looking}, timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({closing, looking}, timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
             if looking.done():
                 return looking.result()
         finally:
@@ -315,7 +314,7 @@ class TemporalExecutor(Executor):
         if not await states.served(self._client, queue):
             return NoWorker(f"{states.no_worker_text(queue)} Then answer again: nothing was changed.")
         return EngineUnavailable(
-            f"Run `{run_id}` did not take the answer in {ANSWER_TIMEOUT.total_seconds():g} s. Look at its status, and answer again."
+            f"Run `{run_id}` did not take the answer in {ANSWER_TIMEOUT.total_seconds():g} s: look at its status, answer again."
         )
 
     async def signal_run(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
@@ -406,7 +405,7 @@ class TemporalRunHandle:
 
 
 @asynccontextmanager
-async def _reaching(run_id: str) -> AsyncIterator[None]:
+async def _reaching(run_id: str) -> AsyncGenerator[None, None]:
     """Temporal's RPC errors as this package's. An RPC error says nothing about the run."""
     try:
         yield

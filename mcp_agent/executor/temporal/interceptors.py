@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ from mcp_agent.errors import CallError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
 from mcp_agent.executor.failures import failure_message, failure_type
 from mcp_agent.executor.payloads import encode
-from mcp_agent.executor.retry import RetryPolicyLike
+from mcp_agent.executor.retry import RetryPolicies
 from mcp_agent.executor.runs import Answer, Receipt
 from mcp_agent.executor.temporal.history import RunHistory
 from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CHANGED_EXTERN
@@ -47,12 +47,10 @@ class AgentInterceptor(Interceptor):
         changed: Told the id of a run in this process whose public state changes; called from any thread.
     """
 
-    def __init__(
-        self, client: Client, policies: Mapping[str, RetryPolicyLike], changed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, client: Client, policies: RetryPolicies, changed: Callable[[str], None]) -> None:
         self._client = client
         self._changed = changed
-        self._run_interceptor = type("RunInterceptor", (RunInterceptor,), {"policies": dict(policies)})
+        self._run_interceptor = type("RunInterceptor", (RunInterceptor,), {"policies": policies})
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         return StepInterceptor(next, self._client)
@@ -65,7 +63,7 @@ class AgentInterceptor(Interceptor):
 class RunInterceptor(WorkflowInboundInterceptor):
     """One a run: holds its runtime, takes answers and undeclared signals, and turns errors into failures."""
 
-    policies: Mapping[str, RetryPolicyLike] = {}
+    policies = RetryPolicies()
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         super().init(outbound)
@@ -160,7 +158,7 @@ class StepInterceptor(ActivityInboundInterceptor):
 
 
 @asynccontextmanager
-async def _alive(info: activity.Info) -> AsyncIterator[None]:
+async def _alive(info: activity.Info) -> AsyncGenerator[None, None]:
     """Heartbeats while the step runs, so that a dead worker is noticed and a cancel arrives at once."""
     if not info.heartbeat_timeout:
         yield

@@ -65,7 +65,7 @@ class Keeper:
             if self._watch():
                 break
             quick_ends = quick_ends + 1 if time.monotonic() - began < QUICK else 0
-            print(f"Temporal ended with {self._process and self._process.returncode}; starting it again", flush=True)
+            sys.stderr.write("Temporal ended; starting it again\n")
         self.stop()
 
     def stop(self) -> None:
@@ -85,9 +85,16 @@ class Keeper:
             self._ports = (_free_port(), _free_port())
         port, ui_port = self._ports
         command = [self._binary, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port)]
-        command += ["--ui-port", str(ui_port), "--db-filename", str(self._folder / "temporal.db"), "--log-level", "error"]
+        command += [
+            "--ui-port",
+            str(ui_port),
+            "--db-filename",
+            str(self._folder / "temporal.db"),
+            "--log-level",
+            "error",
+        ]
         command += [part for setting in SETTINGS for part in ("--dynamic-config-value", setting)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)  # noqa: PLW1509 - no threads here
         (self._folder / "temporal.pid").write_text(str(self._process.pid))
         deadline = time.monotonic() + STARTS_WITHIN
         while self._process.poll() is None and time.monotonic() < deadline:
@@ -132,7 +139,7 @@ class Keeper:
         """A Temporal whose keeper was killed would share the database with ours."""
         with suppress(OSError, ValueError):
             pid = int((self._folder / "temporal.pid").read_text())
-            shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+            shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
             if str(self._folder / "temporal.db") not in shown.stdout:
                 return
             os.kill(pid, signal.SIGTERM)

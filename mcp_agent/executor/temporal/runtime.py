@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -16,13 +16,14 @@ import anyio
 import anyio._backends._asyncio  # pyright: ignore[reportUnusedImport] - else imported lazily, inside the sandbox
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError as TemporalTimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from mcp_agent.errors import StepCancelledError, StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime
 from mcp_agent.executor.payloads import encode
-from mcp_agent.executor.retry import RetryPolicyLike, most_specific
-from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_RETRY, DEFAULT_START_TO_CLOSE, StepCall
+from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike
+from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.temporal.names import CHANGED_EXTERN, STATE_MEMO
 
 _OPTIONS = ("schedule_to_close_timeout", "schedule_to_start_timeout", "task_queue", "summary")
@@ -32,11 +33,10 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     """One object a run, made by the worker's interceptor.
 
     Args:
-        policies: The configured retry policies of steps, by name or pattern. They steer retries only: which steps run
-            is never decided by configuration, so that an edited file does not break replay.
+        policies: The configured retry policies of steps.
     """
 
-    def __init__(self, policies: Mapping[str, RetryPolicyLike]) -> None:
+    def __init__(self, policies: RetryPolicies) -> None:
         super().__init__()
         self._policies = policies
 
@@ -86,7 +86,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
 
     def _config(self, call: StepCall) -> dict[str, Any]:
         options = call.options
-        policy = most_specific(self._policies, call.name) or options.retry_policy or DEFAULT_RETRY
+        policy = self._policies.of(call.name, options.retry_policy)
         return {
             "start_to_close_timeout": options.start_to_close_timeout or DEFAULT_START_TO_CLOSE,
             "heartbeat_timeout": options.heartbeat_timeout or DEFAULT_HEARTBEAT,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState, TaskQueueType
 from temporalio.api.common.v1 import WorkflowExecution as RunReference
+from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState, TaskQueueType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
@@ -104,9 +104,7 @@ def _time(stamp: Timestamp) -> datetime:
 
 
 async def _with_ending(client: Client, state: RunState) -> RunState:
-    handle: Any = client.get_workflow_handle(
-        state.run_id, run_id=state.engine_run_id, result_type=WorkflowResult[Any]
-    )
+    handle: Any = client.get_workflow_handle(state.run_id, run_id=state.engine_run_id, result_type=WorkflowResult[Any])
     try:
         result: WorkflowResult[Any] = await handle.result(follow_runs=False, rpc_timeout=RPC_TIMEOUT)
     except WorkflowFailureError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -61,7 +61,6 @@ def make_worker(
     **options: Any,
 ) -> Worker:
     """A Temporal worker for an app. `options` go to `temporalio.worker.Worker` as they are."""
-    policies = {n: p.as_policy() for n, p in registry.settings.workflow_task_retry_policies.items()}
     settings = registry.settings.temporal
     if settings.max_concurrent_activities is not None:
         options.setdefault("max_concurrent_activities", settings.max_concurrent_activities)
@@ -71,7 +70,7 @@ def make_worker(
         task_queue=task_queue,
         workflows=[definition.cls for definition in registry.workflows.values()],
         activities=[_activity(task) for task in tasks.values()],
-        interceptors=[AgentInterceptor(client, policies, changed)],
+        interceptors=[AgentInterceptor(client, registry.settings.retry_policies(), changed)],
         workflow_runner=SandboxedWorkflowRunner(restrictions=_restrictions(settings.passthrough_modules)),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
@@ -89,22 +88,20 @@ def _activity(task: TaskDefinition) -> Callable[..., Any]:
     """The task's function as an activity. A wrapper of its own, so that one function may serve under two names."""
     target = task.function
 
-    if asyncio.iscoroutinefunction(target):
+    async def run_async(*args: Any) -> Any:
+        return await target(*args)
 
-        async def run(*args: Any) -> Any:
-            return await target(*args)
-    else:
+    def run_in_thread(*args: Any) -> Any:
+        return target(*args)
 
-        def run(*args: Any) -> Any:
-            return target(*args)
-
-    run.__wrapped__ = target  # type: ignore[attr-defined] - signature and types are the function's
+    run: Any = run_async if inspect.iscoroutinefunction(target) else run_in_thread
+    run.__wrapped__ = target  # signature and types are the function's
     run.__annotations__ = getattr(target, "__annotations__", {})
     return activity.defn(name=task.name)(run)
 
 
 @asynccontextmanager
-async def app_tasks(registry: Registry) -> AsyncIterator[dict[str, TaskDefinition]]:
+async def app_tasks(registry: Registry) -> AsyncGenerator[dict[str, TaskDefinition], None]:
     """Every step that the app's runs may ask for, by name."""
     async with builtin_tasks(registry.settings) as builtin:
         yield {**builtin, **tasks_of_modules(registry.settings), **registry.tasks}
@@ -167,7 +164,7 @@ class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, 
             "max_cached_workflows": max_cached_workflows,
             "activity_executor": activity_executor,
         }
-        self._options = {name: value for name, value in given.items() if value is not None}
+        self._options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self._opened: AppWorker | None = None
 
     def __await__(self) -> Generator[Any, Any, AppWorker]:
@@ -187,5 +184,5 @@ class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, 
             tasks = await stack.enter_async_context(app_tasks(self._app))
             queue = self._task_queue or connection.task_queue
             worker = make_worker(connection.client, self._app, tasks, task_queue=queue, **self._options)
-            return AppWorker(worker, stack.pop_all(), queue)
-        raise AssertionError("unreachable")
+            kept = stack.pop_all()
+        return AppWorker(worker, kept, queue)

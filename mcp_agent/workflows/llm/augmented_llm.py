@@ -118,14 +118,12 @@ class AugmentedLLM:
             results = await asyncio.gather(*(self._call(call) for call in calls))
             new = [Message.user(results)]
         raise WorkflowApplicationError(
-            f"Agent `{self.agent.name}` still asks for tools after {len(replies)} turns: raise `max_turns`, or give it less to do.",
+            f"Agent `{self.agent.name}` still asks for tools after {len(replies)} turns: raise `max_turns`.",
             type="MaxTurnsExceeded",
             non_retryable=True,
         )
 
-    async def generate_str(
-        self, message: str | Message | Sequence[Message], request_params: RequestParams | None = None
-    ) -> str:
+    async def generate_str(self, message: str | Message | Sequence[Message], request_params: RequestParams | None = None) -> str:
         """The text of the model's answer.
 
         Raises:
@@ -155,9 +153,7 @@ class AugmentedLLM:
             params=params.for_call(),
         )
         runtime.known_setups.add(setup_hash)
-        response: LLMResponse = await runtime.run_step(
-            StepCall(LLM_GENERATE, (request,), MODEL_CALL, LLMResponse)
-        )
+        response: LLMResponse = await runtime.run_step(StepCall(LLM_GENERATE, (request,), MODEL_CALL, LLMResponse))
         before = runtime.usage or RunUsage()
         runtime.usage = RunUsage(
             input_tokens=before.input_tokens + response.usage.input_tokens,

@@ -41,9 +41,7 @@ Block: TypeAlias = Annotated[
 ]
 """A part of a message: MCP's content blocks."""
 
-StopReason = Literal[
-    "end_turn", "tool_use", "max_tokens", "stop_sequence", "refusal", "content_filter", "empty", "unknown"
-]
+StopReason = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "refusal", "content_filter", "empty", "unknown"]
 """Why the model stopped.
 
 `max_tokens`, `refusal` and `content_filter`: the answer is not what was asked for; its tool calls may be cut off.

@@ -42,9 +42,7 @@ def test_the_name_of_the_step_is_pinned_because_histories_hold_it():
 
 
 def test_a_message_is_stored_without_what_it_does_not_say():
-    message = Message.user(
-        [TextContent(text="hi"), ToolResultContent(tool_use_id="1", content=[TextContent(text="3")])]
-    )
+    message = Message.user([TextContent(text="hi"), ToolResultContent(tool_use_id="1", content=[TextContent(text="3")])])
 
     assert from_json(to_json(message)) == {
         "role": "user",
@@ -77,9 +75,7 @@ def test_hashes_are_pinned_because_histories_hold_them():
     head = head_hash("parent", "setup", [Message.user("hí")], Message.assistant("ho"))
 
     assert (
-        setup_hash(SETUP)
-        == SETUP.hash()
-        == sha256('{"instruction":"Be brief.","tools":[{"description":"Adds.","name":"add"}]}')
+        setup_hash(SETUP) == SETUP.hash() == sha256('{"instruction":"Be brief.","tools":[{"description":"Adds.","name":"add"}]}')
     )
     assert head == sha256(
         '{"message":{"content":[{"text":"ho","type":"text"}],"role":"assistant"},'

@@ -87,9 +87,7 @@ def test_parameters_have_the_names_of_the_api():
     assert asked == {"max_tokens": 9, "temperature": 0, "top_p": 0.5, "stop": ["END"], "extra_body": {"seed": 1}}
 
 
-@pytest.mark.parametrize(
-    "model", ["o1", "o4-mini", "gpt-5-nano", "gpt-5.4-mini", "gpt-6-sol", "openai/o3", "ft:gpt-5:me"]
-)
+@pytest.mark.parametrize("model", ["o1", "o4-mini", "gpt-5-nano", "gpt-5.4-mini", "gpt-6-sol", "openai/o3", "ft:gpt-5:me"])
 def test_reasoning_models_get_their_own_limit_and_no_temperature(model: str):
     params = RequestParams(max_tokens=9, temperature=0.5, top_p=0.5, reasoning_effort="low")
     asked = request(Message.user("hi"), params=params, model=model)
@@ -126,9 +124,7 @@ def test_a_response_schema_is_named_by_its_title():
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
         ),
         (
-            EmbeddedResource(
-                resource=BlobResourceContents(uri="file:///x/a.pdf", mime_type="application/pdf", blob="aGk=")
-            ),
+            EmbeddedResource(resource=BlobResourceContents(uri="file:///x/a.pdf", mime_type="application/pdf", blob="aGk=")),
             {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}},
         ),
     ],
@@ -152,9 +148,7 @@ def test_texts_of_resources_say_where_they_come_from():
     [
         (AudioContent(data="aGk=", mime_type="audio/ogg"), "audio/ogg"),
         (
-            EmbeddedResource(
-                resource=BlobResourceContents(uri="file:///a.zip", mime_type="application/zip", blob="aGk=")
-            ),
+            EmbeddedResource(resource=BlobResourceContents(uri="file:///a.zip", mime_type="application/zip", blob="aGk=")),
             "application/zip",
         ),
         (ToolUseContent(id="1", name="t", input={}), "tool_use"),
@@ -169,9 +163,7 @@ def test_content_that_the_api_cannot_carry_is_an_error_that_names_it(block: Bloc
 
 
 def test_tool_calls_and_their_results_go_back_in_order():
-    calls = Message.assistant(
-        [TextContent(text="Adding."), tool_use("1", "add", {"a": 1}), tool_use("2", "add", {"a": 2})]
-    )
+    calls = Message.assistant([TextContent(text="Adding."), tool_use("1", "add", {"a": 1}), tool_use("2", "add", {"a": 2})])
     results = Message.user(
         [
             ToolResultContent(tool_use_id="1", content=[TextContent(text="one"), TextContent(text="uno")]),
@@ -283,9 +275,7 @@ def test_a_server_may_count_nothing_and_not_say_who_it_is(usage: Any):
         ({"content": "a"}, "flux", "unknown"),
     ],
 )
-def test_every_finish_reason_is_mapped_and_none_is_dropped(
-    message: dict[str, Any], finish: str, stop_reason: StopReason
-):
+def test_every_finish_reason_is_mapped_and_none_is_dropped(message: dict[str, Any], finish: str, stop_reason: StopReason):
     assert from_response(answered(message, finish), "m").stop_reason == stop_reason
 
 
@@ -320,9 +310,7 @@ def test_an_answer_that_is_not_whole_is_an_error_that_is_retried(body: Any):
     assert (broken.value.type, broken.value.retryable) == ("IncompleteResponseError", True)
 
 
-@pytest.mark.parametrize(
-    ("code", "name", "retryable"), [(429, "RateLimitError", True), (401, "AuthenticationError", False)]
-)
+@pytest.mark.parametrize(("code", "name", "retryable"), [(429, "RateLimitError", True), (401, "AuthenticationError", False)])
 def test_an_error_with_status_200_is_taken_for_what_it_is(code: int, name: str, retryable: bool):
     with pytest.raises(ProviderError) as failed:
         from_response({"error": {"message": "no", "code": code}}, "m")
@@ -340,9 +328,7 @@ def test_arguments_of_a_tool_call_are_read(written: Any, arguments: dict[str, An
     assert (found.name, found.id, found.input, found.meta) == ("add", "call_1", arguments, None)
 
 
-@pytest.mark.parametrize(
-    "written", ['{"a": ', "[1]", '"a"', "7", "{'a': 1}", '{"a": NaN}', '{"a": 1e999}', "x" * 5_000]
-)
+@pytest.mark.parametrize("written", ['{"a": ', "[1]", '"a"', "7", "{'a': 1}", '{"a": NaN}', '{"a": 1e999}', "x" * 5_000])
 def test_arguments_that_are_no_json_object_are_kept_with_what_is_wrong(written: str):
     (found,) = from_response(answered({"tool_calls": [call(written)]}, "tool_calls"), "m").message.tool_uses
     problem = invalid_input(found)

@@ -179,5 +179,5 @@ async def test_a_file_that_is_no_script_is_an_error_that_names_file_and_place(tm
 
 
 async def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path):
-    with pytest.raises(ProviderError, match="scripted.file"):
+    with pytest.raises(ProviderError, match=r"scripted\.file"):
         Script.load(tmp_path / "none.yaml")

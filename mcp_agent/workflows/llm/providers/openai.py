@@ -152,7 +152,7 @@ def _limits(params: RequestParams, model: str) -> JSON:
 def _tool(tool: ToolSpec) -> JSON:
     parameters: JSON = tool.input_schema
     if parameters.get("type") == "object" and "properties" not in parameters:
-        parameters = {**parameters, "properties": cast(JSON, {})}  # OpenAI refuses an object schema without it
+        parameters = {**parameters, "properties": cast("JSON", {})}  # OpenAI refuses an object schema without it
     function: JSON = {"name": tool.name, "parameters": parameters}
     if tool.description:
         function["description"] = tool.description
@@ -207,9 +207,7 @@ def _user(message: Message) -> list[JSON]:
     for block in message.content:
         if isinstance(block, ToolResultContent):
             attached = [_part(one) for one in block.content if not _is_text(one)]
-            results.append(
-                {"role": "tool", "tool_call_id": block.tool_use_id, "content": _result_text(block, attached)}
-            )
+            results.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": _result_text(block, attached)})
             parts += attached
         else:
             parts.append(_part(block))
@@ -247,9 +245,7 @@ def _part(block: Block) -> JSON:
         case AudioContent():
             return _audio(block)
         case ResourceLink():
-            return _text(
-                " ".join(filter(None, [f"Resource `{block.uri}`:", block.title or block.name, block.description]))
-            )
+            return _text(" ".join(filter(None, [f"Resource `{block.uri}`:", block.title or block.name, block.description])))
         case EmbeddedResource():
             return _resource(block.resource)
         case _:
@@ -302,7 +298,7 @@ def from_response(body: Any, model: str) -> ProviderReply:
     """
     if not isinstance(body, dict):
         raise _incomplete("it is no JSON object")
-    answer = cast(JSON, clean(body))
+    answer = cast("JSON", clean(body))
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
         raise _error_in(answer)
@@ -387,7 +383,7 @@ def _count(value: Any) -> int:
 
 
 def _dict(value: Any) -> JSON:
-    return cast(JSON, value) if isinstance(value, dict) else {}
+    return cast("JSON", value) if isinstance(value, dict) else {}
 
 
 def _own_data(message: Message) -> JSON:
@@ -466,7 +462,7 @@ class OpenAIClient:
         try:
             completions: Any = client.chat.completions.with_raw_response
             raw = await completions.create(**request)
-            return cast(bytes, raw.http_response.content)
+            return cast("bytes", raw.http_response.content)
         except sdk.APIStatusError as error:
             failure = _status_failure(error)
         except (sdk.APIConnectionError, http.HTTPError) as error:
@@ -536,7 +532,7 @@ def _words(error: Any) -> str:
     """The provider's own message; where there is none, the beginning of what it sent."""
     body = error.body
     if isinstance(body, dict):
-        return str(cast(JSON, body).get("message") or cast(JSON, body))
+        return str(cast("JSON", body).get("message") or cast("JSON", body))
     return str(body or "no reason given")[:300]
 
 

@@ -157,7 +157,7 @@ class Script(_Part):
         Raises:
             ProviderError: Type `ScriptError`: it cannot be read, or is no script.
         """
-        import yaml
+        import yaml  # noqa: PLC0415 - see the module's docstring
 
         try:
             return cls.model_validate(yaml.safe_load(path.read_text("utf-8")))
