@@ -12,7 +12,9 @@ TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".mod", ".sum", ""}
 # Built from parts, so that this file does not hold what it looks for.
 FORBIDDEN = {
     "a path of one machine": re.compile(r"(?<![\w.])/(?:" + "|".join(["wo" + "rk", "ro" + "ot"]) + ")/"),
-    "a registry's host": re.compile("|".join(["py" + r"pi\.org", "python" + r"hosted", "registry" + r"\.npmjs", "proxy" + r"\.golang"])),
+    "a registry's host": re.compile(
+        "|".join(["py" + r"pi\.org", "python" + r"hosted", "registry" + r"\.npmjs", "proxy" + r"\.golang"])
+    ),
 }
 
 

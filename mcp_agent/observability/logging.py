@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, SecretStr
 
@@ -14,6 +14,8 @@ from mcp_agent.config import LoggerSettings
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PATTERNS = re.compile(r"(Bearer\s+|(?<![A-Za-z0-9])sk-)[A-Za-z0-9._~+/=-]{8,}")
+# Of the variables and headers of a downstream server, those are masked whose name says that they are secret.
+_SECRET_NAME = re.compile(r"key|secret|token|password|auth|cookie", re.IGNORECASE)
 _SHORTEST = 6
 
 
@@ -71,5 +73,6 @@ def _secrets(value: Any) -> Iterator[str]:
     elif isinstance(value, BaseModel):
         yield from secrets_of(value)
     elif isinstance(value, dict):
-        for item in value.values():  # pyright: ignore[reportUnknownVariableType]
-            yield from _secrets(item)
+        for name, item in cast("dict[str, Any]", value).items():
+            if not isinstance(item, SecretStr) or _SECRET_NAME.search(name):
+                yield from _secrets(item)

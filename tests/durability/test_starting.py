@@ -21,9 +21,7 @@ def use_program(desk: Desk, text: str, *, budget: float) -> None:
 @pytest.mark.promise("fault: initialize and tools/list answer while Temporal is still starting")
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_tools_are_listed_while_temporal_starts(desk: Desk, mode):
-    use_program(
-        desk, f'while [ ! -e "{desk.folder}/gate-start" ]; do sleep 0.05; done; exec "{desk.binary}" "$@"', budget=0.5
-    )
+    use_program(desk, f'while [ ! -e "{desk.folder}/gate-start" ]; do sleep 0.05; done; exec "{desk.binary}" "$@"', budget=0.5)
     async with Client(desk.stdio(), mode=mode) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
         assert "workflows-Passage-run" in names

@@ -115,16 +115,16 @@ async def _found_or_started(folder: Path, binary: Path, report: Report) -> DevSe
             return server
         report("starting the embedded Temporal")
         with _log(folder) as log:
-            keeper = _spawn(folder, binary, log)
-        return await _started(folder, keeper)
+            await asyncio.to_thread(_spawn, folder, binary, log)
+        return await _started(folder)
     finally:
         os.close(start)
 
 
-async def _started(folder: Path, keeper: subprocess.Popen[bytes]) -> DevServer:
+async def _started(folder: Path) -> DevServer:
     with suppress(TimeoutError):
         async with asyncio.timeout(STARTS_WITHIN):
-            while keeper.poll() is None or _keeper_lives(folder):
+            while _keeper_lives(folder):
                 server = _announced(folder)
                 if server is not None and await _is_ours(folder, server):
                     return server
@@ -134,13 +134,13 @@ async def _started(folder: Path, keeper: subprocess.Popen[bytes]) -> DevServer:
     raise EngineUnavailable(f"The embedded Temporal did not start; its log `{log}` ends with: {tail or '(nothing)'}")
 
 
-def _spawn(folder: Path, binary: Path, log: int) -> subprocess.Popen[bytes]:
-    """A keeper in a session of its own: it outlives this process, its terminal and its client."""
+def _spawn(folder: Path, binary: Path, log: int) -> None:
+    """Starts a keeper. It detaches itself, so that it outlives this process, its terminal and its client."""
     command = [sys.executable, "-I", str(Path(__file__).with_name("keeper.py")), str(folder), str(binary)]
     grace = os.environ.get(GRACE_VARIABLE)
     if grace:
         command += ["--grace", grace]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder)
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, check=False)
 
 
 async def _keep_kept(folder: Path, binary: Path, report: Report) -> None:
@@ -190,7 +190,10 @@ def _announced(folder: Path) -> DevServer | None:
 
 def _keeper_lives(folder: Path) -> bool:
     """Whether somebody holds the keeper's lock: a process id alone may be another process's by now."""
-    file = os.open(folder / "keeper.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        file = os.open(folder / "keeper.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -55,8 +55,6 @@ class Keeper:
 
     def run(self) -> None:
         """Until there has been no client for `grace` seconds, or Temporal cannot be kept running."""
-        if not _lock_soon(_open(self._folder / "keeper.lock")):
-            return  # another keeper serves this folder
         self._end_orphan()
         quick_ends = 0
         while quick_ends < QUICK_ENDS:
@@ -170,6 +168,13 @@ def _lock_soon(file: int) -> bool:
     return locked
 
 
+def _detach() -> None:
+    """Goes on in a process that is nobody's child, in a session of its own; the lock goes along."""
+    if os.fork() != 0:
+        os._exit(0)
+    os.setsid()
+
+
 def _die_with_parent() -> None:
     """On Linux Temporal ends with its keeper; elsewhere the next keeper ends it."""
     if sys.platform == "linux":
@@ -215,6 +220,10 @@ def main() -> None:
     parser.add_argument("binary")
     parser.add_argument("--grace", type=float, default=60.0)
     given = parser.parse_args()
+    lock = _open(given.folder / "keeper.lock")
+    if not _lock_soon(lock):
+        return  # another keeper serves this folder
+    _detach()
     keeper = Keeper(given.folder, given.binary, given.grace)
 
     def stop(*_: object) -> None:
