@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -33,9 +33,13 @@ Report = Callable[[str], None]
 GRACE_VARIABLE = "MCP_AGENT_KEEPER_GRACE_SECONDS"
 DATA_VARIABLE = "MCP_AGENT_DATA_DIR"
 STARTS_WITHIN = 40.0
-LOOK = 0.05
+ANSWERS_WITHIN = 5.0
+LOOK = 0.05  # between processes there is no event to wait for, only locks and files to look at
 KEEPER_CHECK = 2.0
 RETENTION = timedelta(days=30)
+LARGEST_LOG = 10_000_000
+# The keeper outlives its client and must not keep the client's secrets: it gets these variables and no others.
+KEEPER_ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LC_ALL", "TZ")
 _LOG_TAIL = 1_500
 
 
@@ -50,20 +54,32 @@ class DevServer:
 
 
 def data_dir(configured: Path | None = None) -> Path:
-    """The folder of the embedded server, made with access for its owner only."""
+    """The folder of the embedded server, made with access for its owner only.
+
+    Args:
+        configured: `temporal.data_dir`; without it the variable MCP_AGENT_DATA_DIR, else the user's data folder.
+
+    Raises:
+        EngineUnavailable: The folder cannot be made, or is another user's.
+    """
     if configured is None:
         configured = Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else _platform_dir()
-    folder = configured.expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
+    try:
+        folder = configured.expanduser().resolve()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+    except (OSError, RuntimeError) as error:
+        raise EngineUnavailable(
+            f"The data folder `{configured}` of the embedded Temporal cannot be used ({error}): set `temporal.data_dir`."
+        ) from error
     return folder
 
 
 def _platform_dir() -> Path:
     if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = Path("~/Library/Application Support")
     else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        base = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
     return base / "durable-mcp-agent"
 
 
@@ -71,11 +87,15 @@ def _platform_dir() -> Path:
 async def ensure(folder: Path, binary: Path, report: Report) -> AsyncGenerator[DevServer, None]:
     """The running server of `folder`, started if need be, and kept running until the block ends.
 
+    Args:
+        folder: From `data_dir`.
+        binary: The `temporal` program, an absolute path.
+        report: Told, in a line at a time, what is under way when it takes long, and what fails later on.
+
     Raises:
         EngineUnavailable: It could not be started; the text ends with the last lines of its log.
     """
-    clients = await _locked(folder / "clients.lock", fcntl.LOCK_SH)
-    try:
+    async with _locked(folder / "clients.lock", fcntl.LOCK_SH):
         server = await _found_or_started(folder, binary, report)
         watching = asyncio.create_task(_keep_kept(folder, binary, report), name="keeper-watch")
         try:
@@ -83,64 +103,88 @@ async def ensure(folder: Path, binary: Path, report: Report) -> AsyncGenerator[D
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-    finally:
-        os.close(clients)
 
 
 def status(folder: Path) -> DevServer | None:
-    """What `server.json` says, if its keeper lives."""
+    """Where Temporal is, if it is up: what its keeper, which lives, has announced."""
     return _announced(folder) if _keeper_lives(folder) else None
 
 
 def stop(folder: Path) -> bool:
     """Asks the keeper to stop Temporal. False if there is none."""
-    server = status(folder)
-    if server is None:
+    if not _keeper_lives(folder):
         return False
-    with suppress(ProcessLookupError):
-        os.kill(server.keeper_pid, signal.SIGTERM)
+    with suppress(ProcessLookupError, ValueError):
+        os.kill(int((folder / "keeper.lock").read_text()), signal.SIGTERM)
     return True
 
 
 def run_page(ui_url: str, namespace: str, workflow_id: str, run_id: str) -> str:
-    """The address of a run's page."""
-    return f"{ui_url}/namespaces/{quote(namespace, safe='')}/workflows/{quote(workflow_id, safe='')}/{run_id}/history"
+    """The address of a run's page. `run_id` is Temporal's own, not the public one."""
+    names = [quote(name, safe="") for name in (namespace, workflow_id, run_id)]
+    return f"{ui_url}/namespaces/{names[0]}/workflows/{names[1]}/{names[2]}/history"
 
 
 async def _found_or_started(folder: Path, binary: Path, report: Report) -> DevServer:
-    start = await _locked(folder / "start.lock", fcntl.LOCK_EX)
-    try:
-        server = status(folder)
-        if server is not None and await _is_ours(folder, server):
+    async with _locked(folder / "start.lock", fcntl.LOCK_EX):
+        log = folder / "log"
+        server = await _kept(folder, log_from=0)
+        if server is not None:
             return server
         report("starting the embedded Temporal")
-        with _log(folder) as log:
-            await asyncio.to_thread(_spawn, folder, binary, log)
-        return await _started(folder)
-    finally:
-        os.close(start)
+        if log.exists() and log.stat().st_size > LARGEST_LOG:
+            log.replace(folder / "log.old")
+        log_from = log.stat().st_size if log.exists() else 0
+        await asyncio.to_thread(_start_keeper, folder, binary, log)
+        server = await _kept(folder, log_from)
+        if server is None:
+            raise _not_started(folder, log_from)
+        return server
 
 
-async def _started(folder: Path) -> DevServer:
+async def _kept(folder: Path, log_from: int) -> DevServer | None:
+    """The server as soon as it answers; None as soon as no keeper lives.
+
+    Raises:
+        EngineUnavailable: A keeper lives, but its Temporal does not answer.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(STARTS_WITHIN):
             while _keeper_lives(folder):
                 server = _announced(folder)
                 if server is not None and await _is_ours(folder, server):
                     return server
-                await asyncio.sleep(LOOK)  # two processes: there is no event to wait for but the file
+                await asyncio.sleep(LOOK)
+            return None
+    raise _not_started(folder, log_from)
+
+
+def _not_started(folder: Path, log_from: int) -> EngineUnavailable:
     log = folder / "log"
-    tail = log.read_text(errors="replace")[-_LOG_TAIL:].strip() if log.exists() else ""
-    raise EngineUnavailable(f"The embedded Temporal did not start; its log `{log}` ends with: {tail or '(nothing)'}")
+    said = log.read_bytes()[log_from:].decode(errors="replace").strip() if log.exists() else ""
+    return EngineUnavailable(
+        f"The embedded Temporal did not start. Look into its log `{log}`, which ends with: {said[-_LOG_TAIL:] or '(nothing)'}"
+    )
 
 
-def _spawn(folder: Path, binary: Path, log: int) -> None:
-    """Starts a keeper. It detaches itself, so that it outlives this process, its terminal and its client."""
+def _start_keeper(folder: Path, binary: Path, log: Path) -> None:
+    """A keeper in a session of its own: it outlives this process, its terminal and its client."""
     command = [sys.executable, "-I", str(Path(__file__).with_name("keeper.py")), str(folder), str(binary)]
     grace = os.environ.get(GRACE_VARIABLE)
     if grace:
         command += ["--grace", grace]
-    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, check=False)
+    environment = {name: os.environ[name] for name in KEEPER_ENVIRONMENT if name in os.environ}
+    with log.open("ab") as output:
+        subprocess.run(  # ends at once: what it leaves running is the keeper
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=folder,
+            env=environment,
+            check=False,
+        )
 
 
 async def _keep_kept(folder: Path, binary: Path, report: Report) -> None:
@@ -158,14 +202,17 @@ async def _keep_kept(folder: Path, binary: Path, report: Report) -> None:
 async def _is_ours(folder: Path, server: DevServer) -> bool:
     """Whether Temporal answers there with the cluster id that the folder remembers. Sets it up the first time."""
     try:
-        client = await ServiceClient.connect(ConnectConfig(target_host=server.address))
-        info = await client.workflow_service.get_cluster_info(GetClusterInfoRequest(), timeout=timedelta(seconds=5))
-        remembered = folder / "cluster"
-        if not remembered.exists():
-            await _keep_runs_for_long(client)
-            remembered.write_text(info.cluster_id)
-        return remembered.read_text() == info.cluster_id
-    except (RuntimeError, RPCError):
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            client = await ServiceClient.connect(ConnectConfig(target_host=server.address))
+            info = await client.workflow_service.get_cluster_info(GetClusterInfoRequest())
+            remembered = folder / "cluster"
+            if not remembered.exists():
+                await _keep_runs_for_long(client)
+                part = folder / "cluster.part"
+                part.write_text(info.cluster_id)
+                part.replace(remembered)
+            return remembered.read_text() == info.cluster_id
+    except (RuntimeError, RPCError, TimeoutError):  # a connection that fails is a RuntimeError
         return False
 
 
@@ -184,7 +231,7 @@ def _announced(folder: Path) -> DevServer | None:
     try:
         said: dict[str, Any] = json.loads((folder / "server.json").read_text())
         return DevServer(said["address"], said["ui_url"], said["keeper_pid"], said["server_pid"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -195,30 +242,32 @@ def _keeper_lives(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return not _try_lock(file, fcntl.LOCK_SH)
+    finally:
+        os.close(file)
+
+
+@asynccontextmanager
+async def _locked(path: Path, kind: int) -> AsyncGenerator[None, None]:
+    """Holds the lock; waiting takes as long as another process needs to start or stop Temporal, and may be cancelled."""
+    file = _open(path)
+    try:
+        while True:
+            if _try_lock(file, kind):
+                break
+            await asyncio.sleep(LOOK)
+        yield
+    finally:
+        os.close(file)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _try_lock(file: int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    else:
         return False
-    finally:
-        os.close(file)
-
-
-async def _locked(path: Path, kind: int) -> int:
-    """An open file with that lock. It may take as long as another process needs to start or stop Temporal."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        await asyncio.to_thread(fcntl.flock, file, kind)
-    except BaseException:
-        os.close(file)
-        raise
-    return file
-
-
-@contextmanager
-def _log(folder: Path) -> Generator[int, None, None]:
-    file = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        yield file
-    finally:
-        os.close(file)
+    return True
