@@ -58,7 +58,8 @@ def http_app(server: Server[Any], host: str) -> Any:
 def bound_socket(host: str, port: int) -> socket.socket:
     """A listening socket. Raises ConfigError if the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    # With the protocol named, asyncio switches off the delay that small answers would wait for.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
