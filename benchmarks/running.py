@@ -53,9 +53,7 @@ async def run_tool(bench: Bench) -> list[Row]:
                 return await timed(lambda: client.call_tool("workflows-Trivial-run", {"run_parameters": {"name": "x"}}))
 
             async def floor() -> float:
-                return await timed(
-                    lambda: bare.execute_workflow(FloorTrivial.run, "x", id=uuid.uuid4().hex, task_queue=QUEUE)
-                )
+                return await timed(lambda: bare.execute_workflow(FloorTrivial.run, "x", id=uuid.uuid4().hex, task_queue=QUEUE))
 
             one, two = await pairs(ours, floor, 40, warm=5)
     return [Row("`workflows-<Name>-run` of a trivial workflow with wait, p50", ms(one), ms(two), one / two, 1.25)]
@@ -159,5 +157,7 @@ async def history(bench: Bench) -> list[Row]:
     size = sum(event.ByteSize() for event in events)
     said = sum(len(f"turn {turn}") + 5_000 for turn in range(turns))
     return [
-        Row(f"history of a {turns}-turn conversation with 5 KB a turn", f"{size:,} B", f"{said:,} B of messages", size / said, 1.3)
+        Row(
+            f"history of a {turns}-turn conversation with 5 KB a turn", f"{size:,} B", f"{said:,} B of messages", size / said, 1.3
+        )
     ]

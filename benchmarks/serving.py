@@ -30,9 +30,13 @@ async def calls_over_http(bench: Bench) -> list[Row]:
     target = bench.ours("asyncio")
     ours_command = [target.command, *(a for a in target.args if a != "--stdio"), "--port"]
     floor_command = [sys.executable, "-m", "benchmarks.floor.server"]
-    async with _listening(bench, ours_command) as one, _listening(bench, floor_command) as two:
-        async with Client(one) as ours, Client(two) as floor:
-            return [await _calls("HTTP", ours, floor)]
+    async with (
+        _listening(bench, ours_command) as one,
+        _listening(bench, floor_command) as two,
+        Client(one) as ours,
+        Client(two) as floor,
+    ):
+        return [await _calls("HTTP", ours, floor)]
 
 
 async def _calls(way: str, ours: Client, floor: Client) -> Row:

@@ -31,7 +31,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class RetryPolicySettings(_Section):
@@ -192,7 +192,7 @@ class ServerSettings(_Section):
 class Settings(BaseSettings):
     """Everything that can be configured. Constructed by hand it reads no file and no environment."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     execution_engine: Literal["asyncio", "temporal"] = "asyncio"
     workflow_task_modules: list[str] = []

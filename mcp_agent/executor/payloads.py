@@ -5,13 +5,14 @@ The in-process engine sends everything through here too, so that what production
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json
 
-from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.errors import InvalidArguments, WorkflowApplicationError
 
 # Temporal refuses 2 MB, and some of what it refuses is tried again for ever: so it is refused here, with a name.
 PAYLOAD_LIMIT = 1_900_000
@@ -44,6 +45,13 @@ def encode(value: Any, what: str) -> bytes:
             non_retryable=True,
         )
     return data
+
+
+def check_size(args: Sequence[Any]) -> None:
+    """Raises InvalidArguments for arguments that are more than a run can store."""
+    size = len(to_json(list(args)))
+    if size > PAYLOAD_LIMIT:
+        raise InvalidArguments(f"The arguments have {size:,} bytes; at most {PAYLOAD_LIMIT:,} can be stored with a run.")
 
 
 def decode(data: bytes, type_: Any) -> Any:

@@ -23,7 +23,7 @@ CLOSED_STATUSES: frozenset[RunStatus] = frozenset({"completed", "failed", "cance
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True, defer_build=True)
 
 
 class PendingInput(_Record):

@@ -15,7 +15,7 @@ RESULT_LIMIT = 256 * 1024
 
 
 class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class DownstreamTool(_Stored):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from typing import Any
 
 from mcp.server import NotificationOptions, Server
@@ -59,14 +60,19 @@ class AgentServer:
     Args:
         app: The app.
         host: Its engine.
+        workflows: The tools of its workflows.
         functions: The tools of its functions.
+        resources: Its runs.
     """
 
-    def __init__(self, app: MCPApp, host: EngineHost, runs: Runs, entries: dict[str, ToolEntry], resources: RunResources) -> None:
+    def __init__(
+        self, app: MCPApp, host: EngineHost, workflows: WorkflowTools, functions: FunctionTools, resources: RunResources
+    ) -> None:
         self._host = host
-        self._entries = entries
-        self._listed = ListToolsResult(tools=[entries[name].tool for name in sorted(entries)])
+        self._workflows = workflows
+        self._functions = functions
         self._resources = resources
+        self.tool_names = _distinct([*workflows.names(), *functions.names()])
         self.mcp: Server[Any] = _LowLevel(
             app.name,
             version=__version__,
@@ -97,17 +103,20 @@ class AgentServer:
             functions = {tool.name: tool.definition for tool in app.function_tools.values()}
             workflows = {name: d for name, d in app.workflows.items() if name not in functions}
             tools = WorkflowTools(app.name, workflows, functions, runs, settings.max_workflow_tools)
-            entries: dict[str, ToolEntry] = {}
-            for entry in (*tools.entries(), *FunctionTools(app.function_tools.values(), runs, local).entries()):
-                if entries.setdefault(entry.tool.name, entry) is not entry:
-                    raise DefinitionError(f"Two tools would be called `{entry.tool.name}`: rename one of them.")
-            server = cls(app, host, runs, entries, RunResources(runs, tools))
+            called = FunctionTools(app.function_tools.values(), runs, local)
+            server = cls(app, host, tools, called, RunResources(runs, tools))
             await stack.enter_async_context(host.running())
             yield server
 
-    @property
-    def tool_names(self) -> list[str]:
-        return sorted(self._entries)
+    @cached_property
+    def _entries(self) -> dict[str, ToolEntry]:
+        """Made for the first client that lists or calls: schemas take time, which `initialize` need not wait for."""
+        entries = {entry.tool.name: entry for entry in (*self._workflows.entries(), *self._functions.entries())}
+        return {name: entries[name] for name in self.tool_names}
+
+    @cached_property
+    def _listed(self) -> ListToolsResult:
+        return ListToolsResult(tools=[entry.tool for entry in self._entries.values()])
 
     def _input_schema(self, name: str) -> dict[str, Any] | None:
         entry = self._entries.get(name)
@@ -146,6 +155,13 @@ class AgentServer:
     def _start_engine_soon(self) -> None:
         """After this answer has been sent: a client that has listed the tools is about to call one."""
         asyncio.get_running_loop().call_later(0, self._host.want)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise DefinitionError(f"Two tools would be called `{doubled[0]}`: rename one of them.")
+    return sorted(names)
 
 
 def instructions(app: MCPApp) -> str:

@@ -29,7 +29,7 @@ class ToolEntry:
 class Arguments(BaseModel):
     """Base of tool arguments: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def parsed(model: type[M], arguments: dict[str, Any]) -> M:

@@ -35,9 +35,14 @@ class FunctionTools:
         self._runs = runs
         self._local = local
 
-    def entries(self) -> Iterator[ToolEntry]:
+    def names(self) -> list[str]:
+        """What the tools will be called. Raises DefinitionError for a name that MCP does not allow."""
         for tool in self._tools:
             check_name(tool.name, "Tool")
+        return [tool.name for tool in self._tools]
+
+    def entries(self) -> Iterator[ToolEntry]:
+        for tool in self._tools:
             yield self._durable(tool) if tool.durable else self._direct(tool)
 
     def _durable(self, tool: FunctionTool) -> ToolEntry:

@@ -16,7 +16,7 @@ INLINE_LIMIT = 50 * 1024
 
 
 class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class SignalInfo(_Shown):

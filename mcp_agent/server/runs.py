@@ -74,11 +74,6 @@ class Runs:
         """The run's state as soon as somebody has to act, else at the end of the wait; tells progress meanwhile."""
         if seconds <= 0:
             return await executor.describe_run(run_id)
-        if (request.meta or {}).get("progress_token") is None:
-            return await executor.wait_run(run_id, timedelta(seconds=seconds))
-        return await self._wait_with_progress(executor, request, run_id, seconds)
-
-    async def _wait_with_progress(self, executor: Executor, request: Request, run_id: str, seconds: float) -> RunState:
         begin = told_at = time.monotonic()
         told, count = "", 0
         await request.session.report_progress(0, None, f"Run `{run_id}` is under way.")
@@ -154,7 +149,8 @@ def _signal_args(handler: Handler, payload: Any) -> list[Any]:
         return bind(handler.function, payload)  # pyright: ignore[reportUnknownArgumentType]
     if payload is None:
         return bind(handler.function, {})
-    if len(names) != 1:
+    required = [parameter.name for parameter in handler.parameters if parameter.default is parameter.empty]
+    if len(names) != 1 and len(required) != 1:
         expected = ", ".join(f"`{name}`" for name in names) or "nothing"
         raise InvalidArguments(f"`payload`: signal `{handler.name}` takes {expected}; give an object with these keys.")
-    return bind(handler.function, {names[0]: payload})
+    return bind(handler.function, {(required or names)[0]: payload})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any, cast
 
 from mcp_types import CallToolResult, Tool, ToolAnnotations
@@ -81,6 +83,7 @@ GENERIC = {
     "resume": "workflows-resume",
     "cancel": "workflows-cancel",
 }
+LIST, RUNS_LIST = "workflows-list", "workflows-runs-list"
 _CONTROL = ("workflow_id", "wait_seconds")
 
 
@@ -109,6 +112,16 @@ class WorkflowTools:
         self._runs = runs
         self._one_set = len(workflows) > most
 
+    def names(self) -> list[str]:
+        """What the tools will be called. Raises DefinitionError for a name that MCP does not allow."""
+        for name in self._workflows:
+            check_name(name, "Workflow")
+        own = [] if self._one_set else [tool for name in self._workflows for tool in self.tools_of(name).values()]
+        generic = [GENERIC["run"]] if self._one_set else []
+        if self._one_set or self._functions:
+            generic += [GENERIC["get_status"], GENERIC["resume"], GENERIC["cancel"]]
+        return [LIST, RUNS_LIST, *own, *generic]
+
     def entries(self) -> Iterator[ToolEntry]:
         yield self._list_entry()
         yield self._runs_list_entry()
@@ -116,7 +129,6 @@ class WorkflowTools:
             yield self._generic_run_entry()
         else:
             for definition in self._workflows.values():
-                check_name(definition.name, "Workflow")
                 yield from self._own_entries(definition)
         if self._one_set or self._functions:
             yield from self._look_entries(None, GENERIC, "a run")
@@ -272,7 +284,7 @@ class WorkflowTools:
             return answer("\n".join(["Workflows:", *lines]) if lines else "There are no workflows.", {"workflows": listed})
 
         tool = Tool(
-            name="workflows-list",
+            name=LIST,
             title="List workflows",
             description="Every workflow with what it takes and returns, its signals and queries, and its tools.",
             input_schema=schema_of(ListArguments),
@@ -294,7 +306,7 @@ class WorkflowTools:
 
     def _runs_list_entry(self) -> ToolEntry:
         tool = Tool(
-            name="workflows-runs-list",
+            name=RUNS_LIST,
             title="List runs",
             description="Runs, newest first, without their results: ask for the status of one to see it.",
             input_schema=schema_of(RunsListArguments),
@@ -379,9 +391,18 @@ def _run_schema(definition: WorkflowDefinition) -> dict[str, Any]:
     return schema
 
 
+def _run_schema_of_all() -> dict[str, Any]:
+    return deepcopy(_generated_run_schema())
+
+
+@cache
+def _generated_run_schema() -> dict[str, Any]:
+    return Run.model_json_schema(by_alias=True, mode="serialization")
+
+
 def _run_output(definition: WorkflowDefinition | None) -> dict[str, Any]:
     """The schema of `Run`, with the type of its result where it is known."""
-    schema = Run.model_json_schema(by_alias=True, mode="serialization")
+    schema = _run_schema_of_all()
     schema["required"] = ["run_id", "workflow", "status", "started_at", "updated_at"]
     if definition is not None:
         result = definition.result_schema()

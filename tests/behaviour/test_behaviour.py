@@ -392,7 +392,9 @@ class TestRuns:
             ("Ends", (object(),), InvalidArguments, "JSON"),
         ],
     )
-    async def test_a_wrong_start_starts_nothing(self, executor: Executor, name: str, args: Any, error: type[CallError], text: str):
+    async def test_a_wrong_start_starts_nothing(
+        self, executor: Executor, name: str, args: Any, error: type[CallError], text: str
+    ):
         with pytest.raises(error) as caught:
             await executor.start_workflow(name, *args)
         assert text in str(caught.value)

@@ -27,7 +27,8 @@ def page(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[types.Modul
     path = tmp_path / "docs_page.py"
     path.write_text("\n\n".join(blocks(request.param, "python")))
     spec = importlib.util.spec_from_file_location("docs_page", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["docs_page"] = module
     spec.loader.exec_module(module)

@@ -24,6 +24,7 @@ from mcp_agent.executor.asyncio.stepping import stepping
 from mcp_agent.executor.asyncio.steps import StepRunner
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
 from mcp_agent.executor.executor import Executor, IdReusePolicy
+from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
@@ -96,6 +97,7 @@ class InProcessExecutor(Executor):
         return StartedRun(run_id, existing=False)
 
     def _start(self, definition: WorkflowDefinition, args: Sequence[Any], run_id: str, digest: str) -> None:
+        check_size(args)
         run = InProcessRun(definition, run_id, digest, self._runner, self._loop)
         self._remember(run_id, run)
         run.start(args)

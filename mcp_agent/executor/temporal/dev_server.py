@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import signal
@@ -27,6 +26,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from mcp_agent.errors import EngineUnavailable
+from mcp_agent.executor.temporal.locks import Kind, is_held, locked
 
 Report = Callable[[str], None]
 
@@ -95,7 +95,7 @@ async def ensure(folder: Path, binary: Path, report: Report) -> AsyncGenerator[D
     Raises:
         EngineUnavailable: It could not be started; the text ends with the last lines of its log.
     """
-    async with _locked(folder / "clients.lock", fcntl.LOCK_SH):
+    async with locked(folder / "clients.lock", Kind.SHARED):
         server = await _found_or_started(folder, binary, report)
         watching = asyncio.create_task(_keep_kept(folder, binary, report), name="keeper-watch")
         try:
@@ -126,7 +126,7 @@ def run_page(ui_url: str, namespace: str, workflow_id: str, run_id: str) -> str:
 
 
 async def _found_or_started(folder: Path, binary: Path, report: Report) -> DevServer:
-    async with _locked(folder / "start.lock", fcntl.LOCK_EX):
+    async with locked(folder / "start.lock", Kind.EXCLUSIVE):
         log = folder / "log"
         server = await _kept(folder, log_from=0)
         if server is not None:
@@ -236,38 +236,5 @@ def _announced(folder: Path) -> DevServer | None:
 
 
 def _keeper_lives(folder: Path) -> bool:
-    """Whether somebody holds the keeper's lock: a process id alone may be another process's by now."""
-    try:
-        file = os.open(folder / "keeper.lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        return not _try_lock(file, fcntl.LOCK_SH)
-    finally:
-        os.close(file)
-
-
-@asynccontextmanager
-async def _locked(path: Path, kind: int) -> AsyncGenerator[None, None]:
-    """Holds the lock; waiting takes as long as another process needs to start or stop Temporal, and may be cancelled."""
-    file = _open(path)
-    try:
-        while True:
-            if _try_lock(file, kind):
-                break
-            await asyncio.sleep(LOOK)
-        yield
-    finally:
-        os.close(file)
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _try_lock(file: int, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    """By the keeper's lock: a process id alone may be another process's by now."""
+    return is_held(folder / "keeper.lock")

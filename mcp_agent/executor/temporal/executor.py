@@ -49,7 +49,7 @@ from mcp_agent.errors import (
 )
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
 from mcp_agent.executor.executor import Executor, IdReusePolicy
-from mcp_agent.executor.payloads import PAYLOAD_LIMIT
+from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, RunStatus, StartedRun
 from mcp_agent.executor.temporal import states
@@ -183,9 +183,7 @@ class TemporalExecutor(Executor):
         raise AssertionError("unreachable")
 
     async def _start(self, name: str, args: Sequence[Any], run_id: str, digest: str, **options: Any) -> None:
-        size = len(to_json(list(args)))
-        if size > PAYLOAD_LIMIT:
-            raise InvalidArguments(f"The arguments have {size:,} bytes; at most {PAYLOAD_LIMIT:,} can be stored with a run.")
+        check_size(args)
         await self._client.start_workflow(
             name,
             args=list(args),

@@ -66,7 +66,6 @@ class Keeper:
 
     def run(self) -> None:
         """Until there has been no client for `grace` seconds, a signal asks to stop, or Temporal cannot be kept running."""
-        (self._folder / "server.json").unlink(missing_ok=True)
         if not (self._folder / "temporal.db").exists():
             (self._folder / "cluster").unlink(missing_ok=True)  # a new database has a new id
         _end_orphan(self._folder / "temporal.lock")
@@ -297,6 +296,7 @@ def main() -> None:
     lock = open_private(given.folder / "keeper.lock")
     if not _lock_within(lock, 1.0):  # a client that looks whether a keeper lives holds it for an instant
         return
+    (given.folder / "server.json").unlink(missing_ok=True)  # before a client looks: it speaks of a keeper that is gone
     _detach()
     _sign(lock)
     Keeper(given.folder, given.binary, given.grace).run()
