@@ -84,6 +84,10 @@ async def test_four_processes_at_once_start_exactly_one(keeper_folder: Folder):
     clients = [keeper_folder.client() for _ in range(4)]
     servers = {client.server() for client in clients}
     assert len(servers) == 1
+    for client in clients:
+        client.leave()
+    server = servers.pop()
+    await until_gone(server.keeper_pid, server.server_pid)
     assert keeper_folder.starts == 1
 
 
