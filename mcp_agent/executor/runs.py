@@ -150,7 +150,10 @@ class StartedRun:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to list, newest first. `cursor` is what the page before ended with."""
+    """Which runs to list: first those under way, the last begun first, then the others, the last ended first.
+
+    `cursor` is what the page before ended with.
+    """
 
     workflows: tuple[str, ...] = ()
     status: RunStatus | None = None

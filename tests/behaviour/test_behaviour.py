@@ -423,17 +423,19 @@ class TestRuns:
         assert (await waiting).status == "completed"
 
     async def test_runs_are_listed_newest_first_by_workflow_and_status(self, executor: Executor):
-        handles = [await executor.start_workflow("Inner", "x") for _ in range(5)]
-        for handle in handles:
+        started: list[str] = []
+        for _ in range(5):
+            handle = await executor.start_workflow("Inner", "x")
             await handle.result()
+            started.insert(0, handle.id)
 
         async def listed() -> list[str] | None:
             page = await executor.list_runs(RunFilter(("Inner",), "completed", 100))
             ids = [run.run_id for run in page.runs]
-            return ids if set(ids) >= {handle.id for handle in handles} else None
+            return ids if set(ids) >= set(started) else None
 
         ids = await until(listed)
-        assert ids[:5] == [handle.id for handle in reversed(handles)]
+        assert ids[:5] == started
         first = await executor.list_runs(RunFilter(("Inner",), limit=2))
         second = await executor.list_runs(RunFilter(("Inner",), limit=2, cursor=first.cursor))
         assert [run.run_id for run in (*first.runs, *second.runs)] == ids[:4]

@@ -158,6 +158,7 @@ class InProcessExecutor(Executor):
 
     async def list_runs(self, which: RunFilter) -> RunPage:
         states = [run.state() for run in reversed(self._runs.values())]
+        states.sort(key=lambda state: (state.closed_at is None, state.closed_at or state.started_at), reverse=True)
         wanted = [
             s for s in states if (not which.workflows or s.workflow in which.workflows) and which.status in (None, s.status)
         ]
