@@ -308,7 +308,8 @@ class WorkflowTools:
         tool = Tool(
             name=RUNS_LIST,
             title="List runs",
-            description="Runs, first those under way, then those that ended, newest first, without their results: ask for the status of one to see it.",
+            description="Runs, first those under way, then those that ended, newest first. Results are left out: ask for the "
+            "status of one to see it.",
             input_schema=schema_of(RunsListArguments),
             output_schema=_object(
                 {"runs": {"type": "array", "items": {"type": "object"}}, "next_cursor": {"type": ["string", "null"]}}
