@@ -181,7 +181,7 @@ class _Connection:
             return WorkflowApplicationError(
                 f"MCP server `{self._name}` ({where}) did not answer within {limit}.", type="DownstreamTimeout"
             )
-        if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
+        if self.settings.command is not None and isinstance(error, OSError) and not isinstance(error, ConnectionError):
             return WorkflowApplicationError(
                 f"MCP server `{self._name}` cannot be started: {where}: {error.strerror}. Check `mcp.servers.{self._name}`.",
                 type="DownstreamUnavailable",
