@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, TextContent
 
 from mcp_agent.executor.temporal.dev_server import DATA_VARIABLE, GRACE_VARIABLE, DevServer, status
 
@@ -175,3 +175,10 @@ async def refusal(client: Client, tool: str, **arguments: Any) -> dict[str, Any]
     result: CallToolResult = await client.call_tool(tool, arguments)
     assert result.is_error, result.content
     return result.structured_content or {}
+
+
+async def call_text(client: Client, tool: str, **arguments: Any) -> str:
+    """The text of a tool's answer, which must be no error."""
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result.content
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))

@@ -2,7 +2,7 @@
 
 from server.app import app
 from workflows.approval import ApprovalWorkflow
-from workflows.document_approval import DocumentApprovalWorkflow
+from workflows.document_approval import DocumentApproval
 from workflows.research_brief import ResearchBrief
 
-__all__ = ["ApprovalWorkflow", "DocumentApprovalWorkflow", "ResearchBrief", "app"]
+__all__ = ["ApprovalWorkflow", "DocumentApproval", "ResearchBrief", "app"]

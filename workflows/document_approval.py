@@ -8,7 +8,7 @@ from server.app import app
 
 
 @app.workflow
-class DocumentApprovalWorkflow(Workflow[dict[str, str]]):
+class DocumentApproval(Workflow[dict[str, str]]):
     """Processes a document and waits until a person approves or rejects it."""
 
     def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """What a workflow may rely on, whichever engine runs it."""
 
 import asyncio
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from tests.support import until
 
 pytestmark = pytest.mark.anyio
 SECOND = timedelta(seconds=1)
+PARCEL = desk.Parcel(at=datetime(2026, 1, 2, tzinfo=UTC), colour=desk.Colour.RED, point=desk.Point(2, 3), tags={"a"})
 
 
 async def value(executor: Executor, name: str, *args: Any) -> Any:
@@ -65,9 +67,17 @@ class TestResults:
         assert (await (await executor.start_workflow(desk.Bare)).result()).value == "bare"
 
     async def test_models_dataclasses_enums_and_times_arrive_typed(self, executor: Executor):
-        parcel = desk.Parcel(at=datetime(2026, 1, 2, tzinfo=UTC), colour=desk.Colour.RED, point=desk.Point(2, 3), tags={"a"})
+        parcel = PARCEL
         turned = await value(executor, "Typed", parcel)
         assert turned == parcel.model_copy(update={"point": desk.Point(4, 3)})
+
+    async def test_a_model_as_result_is_plain_data_in_the_state(self, executor: Executor):
+        parcel = PARCEL
+        handle = await executor.start_workflow("Typed", parcel)
+        await handle.result()
+        state = await executor.describe_run(handle.id)
+        assert json.loads(json.dumps(state.result)) == state.result
+        assert desk.Parcel.model_validate(state.result) == await value(executor, "Typed", parcel)
 
     async def test_an_error_result_is_returned_and_the_run_counts_as_failed(self, executor: Executor):
         handle = await executor.start_workflow("Ends", "error")

@@ -55,6 +55,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._closed: datetime | None = None
         self._status: RunStatus = "running"
         self._result: WorkflowResult[Any] | None = None
+        self._plain: WorkflowResult[Any] = WorkflowResult()  # the same as JSON-compatible data
         self._failure: RunFailure | None = None
         self._handler_error: Exception | None = None
         self.cancel_requested = False
@@ -83,7 +84,11 @@ class InProcessRun(runtime.WorkflowRuntime):
             typed = [round_trip(a, t, "An argument of `run`") for a, t in zip(args, types, strict=True)]
             result = as_result(await self.definition.run(self._object, *typed))
             stored = encode(result, f"The result of `{self.definition.name}`")
-            self._end("failed" if result.error is not None else "completed", decode(stored, self.definition.result_type))
+            self._result = decode(stored, self.definition.result_type)
+            self._plain = decode(stored, WorkflowResult[Any])
+            if result.error is not None:
+                self._failure = RunFailure(code="workflow_error", message=result.error)
+            self._end("completed" if result.error is None else "failed")
         except asyncio.CancelledError:
             self._end_cancelled()
         except Exception as error:
@@ -100,10 +105,8 @@ class InProcessRun(runtime.WorkflowRuntime):
         logger.info("run %s failed: %s: %s", self._info.run_id, self._failure.code, self._failure.message)
         self._end("failed")
 
-    def _end(self, status: RunStatus, result: WorkflowResult[Any] | None = None) -> None:
-        self._status, self._result = status, result
-        if result is not None and result.error is not None:
-            self._failure = RunFailure(code="workflow_error", message=result.error)
+    def _end(self, status: RunStatus) -> None:
+        self._status = status
         self._closed = datetime.now(UTC)
         for task in self._handlers:
             task.cancel()
@@ -145,8 +148,8 @@ class InProcessRun(runtime.WorkflowRuntime):
             updated_at=self._updated,
             closed_at=self._closed,
             cancel_requested=self.cancel_requested,
-            result=None if self._result is None else self._result.value,
-            metadata={} if self._result is None else self._result.metadata,
+            result=self._plain.value,
+            metadata=self._plain.metadata,
             error=self._failure,
             pending_inputs=() if self.closed else tuple(state.pending_inputs),
             steps=self._journal.under_way(),
