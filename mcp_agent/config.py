@@ -179,6 +179,7 @@ class ServerSettings(_Section):
         wait_budget_seconds: The longest that one call waits for a run.
         progress_interval_seconds: How often a waiting client hears of progress at most.
         max_workflow_tools: With more workflows than this, one generic set of tools serves them all.
+        worker: Whether the server also runs the workflows; without, `mcp-agent worker` processes do (Temporal only).
     """
 
     app: str | None = None
@@ -187,6 +188,7 @@ class ServerSettings(_Section):
     wait_budget_seconds: Seconds = 20
     progress_interval_seconds: Seconds = 15
     max_workflow_tools: int = Field(default=25, ge=0)
+    worker: bool = True
 
 
 class Settings(BaseSettings):

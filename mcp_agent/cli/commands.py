@@ -32,17 +32,17 @@ Config = Annotated[Path | None, typer.Option("--config", help="The configuration
 def run(arguments: list[str], stdout: BinaryIO | None) -> None:
     """Runs one command. `stdout` is the protocol's stream for `serve --stdio`."""
     try:
-        cli(arguments, standalone_mode=False, obj=stdout)
+        code = cli(arguments, standalone_mode=False, obj=stdout)
     except MCPAgentError as error:
         sys.stderr.write(f"mcp-agent: {error}\n")
         raise SystemExit(2) from None
-    except typer.Exit as ending:
-        raise SystemExit(ending.exit_code) from None
     except typer.Abort:
         raise SystemExit(130) from None
     except typer.TyperException as error:  # a wrong option or command
-        sys.stderr.write(f"mcp-agent: {error}\n")
+        sys.stderr.write(f"mcp-agent: {error.format_message()}\n")
         raise SystemExit(2) from None
+    if code:
+        raise SystemExit(code)
 
 
 @cli.command()

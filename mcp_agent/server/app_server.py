@@ -98,7 +98,7 @@ class AgentServer:
         async with AsyncExitStack() as stack:
             local = await stack.enter_async_context(open_local(app, app.tasks))
             direct = {tool.name for tool in app.function_tools.values() if not tool.durable}
-            host = EngineHost(lambda: LocalFirst.wrap(app.open_executor(worker=True), local, direct))
+            host = EngineHost(lambda: LocalFirst.wrap(app.open_executor(worker=settings.worker), local, direct))
             runs = Runs(host, settings)
             functions = {tool.name: tool.definition for tool in app.function_tools.values()}
             workflows = {name: d for name, d in app.workflows.items() if name not in functions}

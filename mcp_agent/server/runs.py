@@ -24,7 +24,8 @@ from mcp_agent.server.entries import Request, answer
 from mcp_agent.server.names import keyed_run_id
 from mcp_agent.server.run import Run, show
 
-# How often a waiting client that wants progress is told what has changed.
+# When a waiting client is told what has changed: soon at first, then at longer and longer intervals.
+FIRST_LOOK = 0.25
 LOOK_EVERY = 2.0
 DEFAULT_SIGNAL = "resume"
 
@@ -75,13 +76,14 @@ class Runs:
         if seconds <= 0:
             return await executor.describe_run(run_id)
         begin = told_at = time.monotonic()
-        told, count = "", 0
+        told, count, interval = "", 0, FIRST_LOOK
         await request.session.report_progress(0, None, f"Run `{run_id}` is under way.")
         while True:
             left = seconds - (time.monotonic() - begin)
-            state = await executor.wait_run(run_id, timedelta(seconds=min(max(left, 0), LOOK_EVERY)))
-            if state.needs_attention or left <= LOOK_EVERY:
+            state = await executor.wait_run(run_id, timedelta(seconds=min(max(left, 0), interval)))
+            if state.needs_attention or left <= interval:
                 return state
+            interval = min(2 * interval, LOOK_EVERY)
             now, news = time.monotonic(), _news(state)
             if news != told or now - told_at >= self._settings.progress_interval_seconds:
                 count += 1

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import signal
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any, BinaryIO
 
@@ -13,6 +17,7 @@ from mcp.server.stdio import stdio_server
 
 from mcp_agent.errors import ConfigError
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -73,8 +78,25 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 async def serve_http(server: Server[Any], listener: socket.socket, host: str) -> None:
-    """Serves until SIGINT or SIGTERM."""
+    """Serves until SIGINT or SIGTERM; a second one drops the requests that are under way."""
     import uvicorn  # noqa: PLC0415 - not needed for stdio
 
+    class Serving(uvicorn.Server):
+        """Uvicorn's own sends the signal again at its end, which would kill the engine before it is closed in order."""
+
+        @contextmanager
+        def capture_signals(self) -> Generator[None, None, None]:
+            loop = asyncio.get_running_loop()
+            for number in ENDING:
+                loop.add_signal_handler(number, self.end)
+            try:
+                yield
+            finally:
+                for number in ENDING:
+                    loop.remove_signal_handler(number)
+
+        def end(self) -> None:
+            self.should_exit, self.force_exit = True, self.should_exit
+
     config = uvicorn.Config(http_app(server, host), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
-    await uvicorn.Server(config).serve(sockets=[listener])
+    await Serving(config).serve(sockets=[listener])
