@@ -6,6 +6,7 @@ in Temporal's sandbox, and starting a server must not wait for packages that it 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -21,6 +22,8 @@ from mcp_agent.context import Context
 from mcp_agent.errors import DefinitionError
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.executor import Executor
+from mcp_agent.executor.runtime import current_or_none, running
+from mcp_agent.executor.step_context import current_step
 from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, Workflow
 from mcp_agent.executor.workflow_task import TaskDefinition, definition_of, workflow_task
 
@@ -119,7 +122,7 @@ class MCPApp:
         """
         if settings is not None:
             self.use(settings)
-        async with self.open_executor() as executor:
+        async with self.open_executor() as executor, self.direct_calls():
             yield RunningApp(self, executor)
 
     @asynccontextmanager
@@ -132,6 +135,13 @@ class MCPApp:
                 yield executor
             finally:
                 self._executor = None
+
+    @asynccontextmanager
+    async def direct_calls(self, shared: Mapping[str, TaskDefinition] | None = None) -> AsyncGenerator[None, None]:
+        """In the block agents may be used outside of a run, as in steps: with connections of their own, and no record."""
+        module = importlib.import_module("mcp_agent.executor.asyncio.direct")
+        async with module.direct_calls(self.settings, shared):
+            yield
 
     # Registering
 
@@ -159,9 +169,28 @@ class MCPApp:
         setattr(definition.cls, NAME_MARK, definition.name)
 
     def workflow_run(self, function: F) -> F:
-        """Marks the `run` of a workflow class."""
-        setattr(function, RUN_MARK, True)
-        return function
+        """Marks the `run` of a workflow class.
+
+        In a run of another workflow, calling it runs it as a part of that run. Outside of runs, while the app runs, calling it
+        starts a run and waits for its result.
+        """
+        if not inspect.iscoroutinefunction(function):  # told when the class is registered, by its name
+            setattr(function, RUN_MARK, True)
+            return function
+
+        @functools.wraps(function)
+        async def run(workflow: Workflow[Any], *args: Any, **kwargs: Any) -> Any:
+            executor = self._executor
+            if executor is not None and current_or_none() is None and current_step() is None:
+                bound = inspect.signature(function).bind(workflow, *args, **kwargs)
+                bound.apply_defaults()
+                handle = await executor.start_workflow(type(workflow), *bound.args[1:])
+                return await handle.result()
+            with running():
+                return await function(workflow, *args, **kwargs)
+
+        setattr(run, RUN_MARK, True)
+        return cast("F", run)
 
     workflow_signal = staticmethod(workflow_api.signal)
     workflow_query = staticmethod(workflow_api.query)

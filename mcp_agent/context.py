@@ -7,7 +7,7 @@ in Temporal's sandbox, where the app is another object for each run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mcp_agent import workflow
@@ -23,6 +23,14 @@ class RunExecutor:
     @property
     def signal_bus(self) -> SignalBus:
         return SignalBus(None)
+
+
+class Metrics:
+    """`app.context.metrics`: where a run's own measurements go."""
+
+    def record(self, name: str, value: float, attributes: Mapping[str, str | int | float | bool] | None = None) -> None:
+        """Adds a value to a histogram of that name; not again on replay. Raises NotInWorkflowError."""
+        current().record_metric(name, value, attributes or {})
 
 
 class Context:
@@ -63,6 +71,11 @@ class Context:
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """Logs to standard error; inside a run not again on replay."""
         return workflow.logger
+
+    @property
+    def metrics(self) -> Metrics:
+        """Records measurements (specification, "Monitoring and Observability")."""
+        return Metrics()
 
     def report_progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Says how far the run is, in units of its own; clients see it in the run's status. Raises NotInWorkflowError."""

@@ -10,32 +10,50 @@ import inspect
 import logging
 import random as _random
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, get_args, overload
 
-from mcp_agent.errors import DefinitionError
+from mcp_agent.errors import DefinitionError, InvalidArguments, NotInWorkflowError
+from mcp_agent.executor.children import ChildHandle, ChildOptions, ParentClosePolicy
+from mcp_agent.executor.definition import WorkflowDefinition, bind_positional
 from mcp_agent.executor.handlers import Handler, HandlerKind, mark
-from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike
-from mcp_agent.executor.runtime import RunInfo, current, current_or_none
+from mcp_agent.executor.method_steps import task_of_method
+from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike, check_policy
+from mcp_agent.executor.runtime import ContinueAsNew, RunInfo, check_outermost, current, current_or_none
+from mcp_agent.executor.start_options import check_choice, check_duration, check_id
+from mcp_agent.executor.step_context import StepContext, current_step
 from mcp_agent.executor.steps import StepCall, StepOptions
+from mcp_agent.executor.task_group import TaskGroup
+from mcp_agent.executor.workflow import NAME_MARK
+from mcp_agent.executor.workflow_result import WorkflowResult
 from mcp_agent.executor.workflow_task import definition_of
 
 __all__ = [
     "CancelledError",
+    "ChildHandle",
     "RetryPolicy",
+    "TaskGroup",
     "TimeoutError",
     "all_handlers_finished",
+    "continue_as_new",
     "execute_activity",
+    "execute_child_workflow",
+    "get_version",
+    "heartbeat",
+    "heartbeat_details",
     "in_workflow",
     "info",
     "logger",
     "now",
     "query",
     "random",
+    "should_continue_as_new",
     "signal",
     "sleep",
+    "sleep_until",
+    "start_child_workflow",
     "time",
     "timeout",
     "update",
@@ -84,6 +102,19 @@ async def sleep(duration: float | timedelta) -> None:
     await current().sleep(_delta(duration))
 
 
+async def sleep_until(moment: datetime) -> None:
+    """Sleeps durably until a moment (specification, "Scheduled Workflows"); one that has passed is not waited for.
+
+    Raises:
+        ValueError: `moment` has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"`{moment.isoformat()}` has no time zone: give it one, such as `datetime.UTC`.")
+    left = moment - now()
+    if left > timedelta(0):
+        await current().sleep(left)
+
+
 async def wait_condition(condition: Callable[[], bool], *, timeout: float | timedelta | None = None) -> None:
     """Waits until `condition()` is true. It may read the workflow's state and must not change it.
 
@@ -99,8 +130,15 @@ async def timeout(duration: float | timedelta) -> AsyncGenerator[None, None]:
 
     Specification, "Workflow Timeouts and Cancellation".
     """
-    async with asyncio.timeout(_delta(duration).total_seconds()):
-        yield
+    clock = asyncio.timeout(_delta(duration).total_seconds())
+    try:
+        async with clock:
+            yield
+    except Exception as error:
+        # A step that was called past this package says in words of its own that it was cancelled.
+        if not isinstance(error, TimeoutError) and clock.expired() and current().is_cancellation(error):
+            raise TimeoutError from error
+        raise
 
 
 async def execute_activity(
@@ -117,14 +155,26 @@ async def execute_activity(
     task_queue: str | None = None,
     summary: str | None = None,
 ) -> Any:
-    """Runs a `@workflow_task`, or a step by its name, with options for this call.
+    """Runs a step with options for this call: a `@workflow_task`, a coroutine method (`self.method`), or one by its name.
+
+    A method that is run so has no `self.x`: it gets what it needs as arguments (specification, "Activity vs Workflow").
 
     Raises:
         WorkflowApplicationError: It failed for good; `type` is the class name of what it raised.
         StepTimeoutError: It ran out of time.
-        DefinitionError: `activity` is neither a task nor a name.
+        DefinitionError: `activity` is no step.
+        InvalidArguments: A time-out or the retry policy is wrong.
     """
     given = tuple(args) if arg is inspect.Parameter.empty else (arg, *args)
+    for name, value in (
+        ("start_to_close_timeout", start_to_close_timeout),
+        ("schedule_to_close_timeout", schedule_to_close_timeout),
+        ("schedule_to_start_timeout", schedule_to_start_timeout),
+        ("heartbeat_timeout", heartbeat_timeout),
+    ):
+        check_duration(name, value)
+    if retry_policy is not None:
+        check_policy(retry_policy)
     options = StepOptions(
         start_to_close_timeout=start_to_close_timeout,
         schedule_to_close_timeout=schedule_to_close_timeout,
@@ -136,11 +186,133 @@ async def execute_activity(
     )
     if isinstance(activity, str):
         return await current().run_step(StepCall(activity, given, options, result_type))
-    task = definition_of(activity)
+    task = definition_of(activity) or task_of_method(activity)
     if task is None:
         name = getattr(activity, "__qualname__", repr(activity))
-        raise DefinitionError(f"`{name}` is no step: put `@app.workflow_task` on it.")
+        raise DefinitionError(f"`{name}` is no step: put `@app.workflow_task` on it, or make it a method of the workflow.")
     return await current().run_step(task.call(given, options))
+
+
+def heartbeat(*details: Any) -> None:
+    """Tells, inside a step, that it is alive, and how far it is: the next attempt finds `details` in `heartbeat_details()`.
+
+    Steps are reported as alive by themselves; call this to leave word of what is done. Raises NotInWorkflowError.
+    """
+    _step().heartbeat(*details)
+
+
+def heartbeat_details() -> tuple[Any, ...]:
+    """What the attempt before told last, inside a step; empty for the first. Raises NotInWorkflowError."""
+    return _step().heartbeat_details
+
+
+def _step() -> StepContext:
+    step = current_step()
+    if step is None:
+        raise NotInWorkflowError("`heartbeat` is for steps: call it in a `@workflow_task` or in a method that is run as one.")
+    return step
+
+
+async def start_child_workflow(
+    workflow: str | type[Any],
+    arg: Any = inspect.Parameter.empty,
+    *,
+    args: tuple[Any, ...] | list[Any] = (),
+    id: str | None = None,
+    parent_close_policy: ParentClosePolicy = "terminate",
+    task_queue: str | None = None,
+    execution_timeout: timedelta | None = None,
+    run_timeout: timedelta | None = None,
+    task_timeout: timedelta | None = None,
+    memo: Mapping[str, Any] | None = None,
+) -> ChildHandle:
+    """Starts a run that belongs to this one: with an id, a history and a status of its own.
+
+    Args:
+        workflow: A class under `@app.workflow`, or a name.
+        id: The child's public id; one that nobody can guess by default.
+        parent_close_policy: What becomes of the child when this run ends first: `terminate`, `abandon` or `request_cancel`.
+
+    Raises:
+        IdempotencyConflict: The id is taken.
+        InvalidArguments: An option or an argument is wrong.
+    """
+    given = tuple(args) if arg is inspect.Parameter.empty else (arg, *args)
+    name, definition = _workflow(workflow)
+    check_id("id", id)
+    check_choice("parent_close_policy", parent_close_policy, get_args(ParentClosePolicy))
+    for option, value in (("execution_timeout", execution_timeout), ("run_timeout", run_timeout), ("task_timeout", task_timeout)):
+        check_duration(option, value)
+    options = ChildOptions(
+        id=id,
+        parent_close_policy=parent_close_policy,
+        task_queue=task_queue,
+        execution_timeout=execution_timeout,
+        run_timeout=run_timeout,
+        task_timeout=task_timeout,
+        memo=memo or {},
+    )
+    bound = list(given) if definition is None else bind_positional(definition.run, given)
+    result_type = WorkflowResult[Any] if definition is None else definition.result_type
+    return await current().start_child(name, bound, options, result_type)
+
+
+async def execute_child_workflow(
+    workflow: str | type[Any],
+    arg: Any = inspect.Parameter.empty,
+    *,
+    args: tuple[Any, ...] | list[Any] = (),
+    **options: Any,
+) -> WorkflowResult[Any]:
+    """Starts a child as `start_child_workflow` does and waits for its result.
+
+    Raises:
+        RunFailedError: It did not complete (or a subclass that says how).
+    """
+    child = await start_child_workflow(workflow, arg, args=args, **options)
+    return await child.result()
+
+
+def _workflow(workflow: str | type[Any]) -> tuple[str, WorkflowDefinition | None]:
+    if isinstance(workflow, str):
+        return workflow, None
+    name = vars(workflow).get(NAME_MARK)
+    if name is None:
+        raise DefinitionError(f"`{workflow.__name__}` is no workflow: put `@app.workflow` on it.")
+    return name, WorkflowDefinition(workflow, name)
+
+
+def get_version(change_id: str, minimum: int, maximum: int) -> int:
+    """Which version of a piece of code this run takes (specification, "Workflow Versioning").
+
+    A run that reaches the call for the first time takes `maximum`, and keeps it. A run from before the call was there takes 1,
+    the first version. Raise `minimum` when no run needs the older code any more.
+
+    Raises:
+        WorkflowApplicationError: Type `VersionRemoved`: the run took a version below `minimum`.
+        InvalidArguments: The range is none.
+    """
+    if not change_id or not 1 <= minimum <= maximum:
+        raise InvalidArguments(f"`get_version({change_id!r}, {minimum}, {maximum})`: use a name and versions from 1 upwards.")
+    return current().get_version(change_id, minimum, maximum)
+
+
+def should_continue_as_new() -> bool:
+    """Whether the run's history has become so long that it should continue as new."""
+    return current().should_continue_as_new()
+
+
+def continue_as_new(arg: Any = inspect.Parameter.empty, *, args: tuple[Any, ...] | list[Any] = ()) -> NoReturn:
+    """Ends the run and starts it again with these arguments and an empty history (specification, "Scheduled Workflows").
+
+    The public id stays, and with it kept signals, answers and usage. Handlers that are under way are waited for.
+
+    Raises:
+        WorkflowApplicationError: Type `NestedContinueAsNew`: this `run` was called by another workflow's `run`.
+    """
+    current()
+    check_outermost("workflow.continue_as_new")
+    raise ContinueAsNew(tuple(args) if arg is inspect.Parameter.empty else (arg, *args))
 
 
 def all_handlers_finished() -> bool:

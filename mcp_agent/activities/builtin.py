@@ -1,4 +1,4 @@
-"""The framework's own steps, with what they share: one model client a provider, one connection a downstream server."""
+"""Every step that an app's runs may ask for, with what they share: one model client a provider, one connection a server."""
 
 from __future__ import annotations
 
@@ -10,28 +10,62 @@ from mcp_agent.activities.llm import LLM_GENERATE, LLMActivities
 from mcp_agent.activities.mcp import MCP_CALL_TOOL, MCP_LIST_TOOLS, MCPActivities
 from mcp_agent.config import Settings
 from mcp_agent.errors import ConfigError
+from mcp_agent.executor.method_steps import method_tasks
+from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.workflow_task import TaskDefinition, definition_of
 from mcp_agent.mcp.connections import ConnectionManager
 
+Tasks = Mapping[str, TaskDefinition]
 
-@asynccontextmanager
-async def builtin_tasks(settings: Settings) -> AsyncGenerator[dict[str, TaskDefinition], None]:
-    """By name; what they opened is closed at the end of the block."""
-    connections = ConnectionManager(settings.mcp.servers)
-    downstream = MCPActivities(connections)
-    models = LLMActivities(settings)
-    try:
-        yield {
-            LLM_GENERATE: TaskDefinition(LLM_GENERATE, models.generate),
+
+class AppTasks:
+    """All of them, by name. Nothing is opened before it is used.
+
+    Raises:
+        ConfigError: `workflow_task_modules` names a module that cannot be imported, or a policy a task that there is not.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._builtin = BuiltinTasks(registry.settings)
+        own = {**tasks_of_modules(registry.settings), **tasks_of_methods(registry), **registry.tasks}
+        self.tasks = {**self._builtin.models, **self._builtin.downstream, **own}
+        registry.settings.retry_policies().check_names(self.tasks)
+
+    async def aclose(self) -> None:
+        """Closes what was opened."""
+        await self._builtin.aclose()
+
+
+class BuiltinTasks:
+    """The framework's own: `models` call providers, `downstream` talk to MCP servers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._llm = LLMActivities(settings)
+        self._connections = ConnectionManager(settings.mcp.servers)
+        downstream = MCPActivities(self._connections)
+        self.models = {LLM_GENERATE: TaskDefinition(LLM_GENERATE, self._llm.generate)}
+        self.downstream = {
             MCP_LIST_TOOLS: TaskDefinition(MCP_LIST_TOOLS, downstream.list_tools),
             MCP_CALL_TOOL: TaskDefinition(MCP_CALL_TOOL, downstream.call_tool),
         }
+
+    async def aclose(self) -> None:
+        """Closes what was opened."""
+        await self._llm.aclose()
+        await self._connections.aclose()
+
+
+@asynccontextmanager
+async def app_tasks(registry: Registry) -> AsyncGenerator[Tasks, None]:
+    """As `AppTasks`, closed at the end of the block."""
+    opened = AppTasks(registry)
+    try:
+        yield opened.tasks
     finally:
-        await models.aclose()
-        await connections.aclose()
+        await opened.aclose()
 
 
-def tasks_of_modules(settings: Settings) -> Mapping[str, TaskDefinition]:
+def tasks_of_modules(settings: Settings) -> Tasks:
     """The tasks in `workflow_task_modules`. Raises ConfigError for a module that cannot be imported."""
     tasks: dict[str, TaskDefinition] = {}
     for name in settings.workflow_task_modules:
@@ -42,3 +76,8 @@ def tasks_of_modules(settings: Settings) -> Mapping[str, TaskDefinition]:
         found = (definition_of(member) for member in vars(module).values())
         tasks.update({task.name: task for task in found if task is not None})
     return tasks
+
+
+def tasks_of_methods(registry: Registry) -> Tasks:
+    """The coroutine methods of the app's workflow classes."""
+    return {task.name: task for definition in registry.workflows.values() for task in method_tasks(definition.cls)}

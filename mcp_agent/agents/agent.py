@@ -12,9 +12,9 @@ from mcp_types import TextContent, ToolResultContent, ToolUseContent
 from pydantic_core import to_json
 
 from mcp_agent.errors import WorkflowApplicationError
-from mcp_agent.executor.registry import did_you_mean
+from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.retry import RetryPolicy
-from mcp_agent.executor.runtime import current
+from mcp_agent.executor.runtime import host
 from mcp_agent.executor.steps import StepCall, StepOptions
 from mcp_agent.mcp.catalogue import Catalogue
 from mcp_agent.mcp.definitions import (
@@ -81,7 +81,7 @@ class Agent:
             return tool_error(call, f"There is no tool `{call.name}`. {did_you_mean(call.name, catalogue.names())}")
         request = CallDownstreamTool(server=tool.server, tool=tool.name, arguments=call.input)
         try:
-            result: DownstreamResult = await current().run_step(
+            result: DownstreamResult = await host().run_step(
                 StepCall(MCP_CALL_TOOL, (request,), DOWNSTREAM_CALL, DownstreamResult)
             )
         except WorkflowApplicationError as error:
@@ -100,7 +100,7 @@ class Agent:
             return self._catalogue
 
     async def _list(self, server: str) -> list[DownstreamTool]:
-        tools: list[DownstreamTool] = await current().run_step(
+        tools: list[DownstreamTool] = await host().run_step(
             StepCall(MCP_LIST_TOOLS, (server,), DOWNSTREAM_CALL, list[DownstreamTool])
         )
         return tools

@@ -50,8 +50,11 @@ class WorkflowDefinition:
     def handlers(self) -> list[Handler]:
         return list(handlers_of(self.cls))
 
-    def handler(self, kind: str, name: str) -> Handler | None:
-        return next((h for h in self.handlers if h.kind == kind and h.name == name), None)
+    def handler(self, kind: str, name: str, *, dynamic: bool = False) -> Handler | None:
+        """The handler of that name; with `dynamic`, else the one for all other names."""
+        mine = [h for h in self.handlers if h.kind == kind]
+        exact = next((h for h in mine if h.name == name), None)
+        return exact or (next((h for h in mine if h.name is None), None) if dynamic else None)
 
     @cached_property
     def value_type(self) -> Any:

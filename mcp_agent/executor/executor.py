@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from mcp_agent.errors import MCPAgentError
 from mcp_agent.executor import runtime
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
+from mcp_agent.executor.start_options import IdReusePolicy, SearchAttribute
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import Signal
 
 T = TypeVar("T")
 
-IdReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running"]
 EngineName = Literal["asyncio", "temporal"]
 
 
@@ -39,6 +40,16 @@ class WorkflowHandle(Protocol, Generic[T]):
     async def signal(self, name: str, *args: Any) -> None: ...
 
     async def query(self, name: str, *args: Any) -> Any: ...
+
+    async def update(self, name: str, *args: Any) -> Any:
+        """Calls an update handler and waits for what it returns.
+
+        Raises:
+            WorkflowApplicationError: The validator or the handler refused; `type` is the class name of what it raised.
+            NotFound: No such run, or no such update.
+            AlreadyClosed: The run has ended.
+        """
+        ...
 
     async def cancel(self, reason: str | None = None) -> None: ...
 
@@ -70,12 +81,16 @@ class Executor(ABC):
         execution_timeout: timedelta | None = None,
         run_timeout: timedelta | None = None,
         task_timeout: timedelta | None = None,
+        start_delay: timedelta | None = None,
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: Mapping[str, SearchAttribute] | None = None,
     ) -> WorkflowHandle[Any]:
-        """Starts a run.
+        """Starts a run. The options are explained at `StartOptions`.
 
         Raises:
             InvalidArguments: The arguments do not fit `run`; nothing was started.
             NotFound: No workflow of that name; the message names near ones.
+            IdempotencyConflict: The id is taken and the policy does not allow another run.
         """
 
     @abstractmethod
@@ -89,6 +104,10 @@ class Executor(ABC):
     async def query_workflow(self, workflow: str, workflow_id: str, query: str, *args: Any) -> Any:
         """Asks a run of `workflow`. Raises NotFound."""
         return await self.get_handle(workflow_id, workflow).query(query, *args)
+
+    async def update_workflow(self, workflow: str, workflow_id: str, update: str, *args: Any) -> Any:
+        """Calls an update of a run of `workflow` and waits for its answer. Raises as `WorkflowHandle.update`."""
+        return await self.get_handle(workflow_id, workflow).update(update, *args)
 
     # What the MCP server calls.
 
@@ -151,7 +170,11 @@ class SignalBus:
         """Sends a signal to the run that `signal` names. Raises NotFound or AlreadyClosed."""
         if signal.target is None:
             raise ValueError(f"Signal `{signal.name}` names no run: give it a `run_id`.")
-        if self._executor is None:
-            raise RuntimeError(f"Signal `{signal.name}` cannot be sent from inside a run: send it from a step.")
         args = () if signal.payload is None else (signal.payload,)
+        run = runtime.current_or_none()
+        if run is not None:
+            await run.signal_run(signal.target, signal.name, args)
+            return
+        if self._executor is None:
+            raise MCPAgentError(f"Signal `{signal.name}` cannot be sent: the app does not run.")
         await self._executor.get_handle(signal.target).signal(signal.name, *args)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from mcp_agent.config import Settings
 from mcp_agent.errors import NotFound
 from mcp_agent.executor.definition import WorkflowDefinition
+from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.workflow import Workflow
 from mcp_agent.executor.workflow_task import TaskDefinition
 
@@ -29,6 +30,10 @@ class Registry(Protocol):
     @property
     def tasks(self) -> Mapping[str, TaskDefinition]: ...
 
+    def direct_calls(self, shared: Mapping[str, TaskDefinition] | None = None) -> AbstractAsyncContextManager[None]:
+        """In the block agents may be used outside of a run; steps in `shared` are used instead of own ones."""
+        ...
+
 
 def find_workflow(registry: Registry, workflow: str | type[Workflow[Any]]) -> WorkflowDefinition:
     """The definition for a name or a class. Raises NotFound, which names near ones."""
@@ -40,15 +45,6 @@ def find_workflow(registry: Registry, workflow: str | type[Workflow[Any]]) -> Wo
         name = workflow if isinstance(workflow, str) else workflow.__name__
         raise NotFound(f"App `{registry.name}` has no workflow `{name}`. {did_you_mean(name, registry.workflows)}")
     return found
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence with near names, or with all there are."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        return f"Did you mean {' or '.join(f'`{n}`' for n in near)}?"
-    return f"It has {', '.join(f'`{n}`' for n in names)}." if names else "It has none."
 
 
 def new_run_id(workflow: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
+
+from mcp_agent.errors import ConfigError, InvalidArguments
 
 
 class RetryPolicyLike(Protocol):
@@ -50,6 +53,21 @@ def delay_before(policy: RetryPolicyLike, attempt: int) -> timedelta:
     return min(wait, longest)
 
 
+def check_policy(policy: RetryPolicyLike) -> None:
+    """Raises InvalidArguments for a policy that cannot be kept."""
+    problems: list[str] = []
+    if policy.initial_interval <= timedelta(0):
+        problems.append(f"`initial_interval` is `{policy.initial_interval}`: it must be longer than nothing")
+    if policy.backoff_coefficient < 1:
+        problems.append(f"`backoff_coefficient` is `{policy.backoff_coefficient}`: it must be at least 1")
+    if policy.maximum_interval is not None and policy.maximum_interval < policy.initial_interval:
+        problems.append(f"`maximum_interval` is `{policy.maximum_interval}`: it must not be shorter than `initial_interval`")
+    if policy.maximum_attempts < 0:
+        problems.append(f"`maximum_attempts` is `{policy.maximum_attempts}`: use 0 for no limit, or more")
+    if problems:
+        raise InvalidArguments(f"The retry policy is wrong: {'; '.join(problems)}.")
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicies:
     """The configured policies: `workflow_task_retry_policies` by name or pattern, and `temporal.retry_policy` for all others.
@@ -63,6 +81,17 @@ class RetryPolicies:
     def of(self, step: str, own: RetryPolicyLike | None) -> RetryPolicyLike:
         """The policy of a step: what is configured for it, else its `own`, else the configured default, else ours."""
         return self._configured(step) or own or self.default or DEFAULT_RETRY
+
+    def check_names(self, steps: Iterable[str]) -> None:
+        """Raises ConfigError for a policy that no step would ever take: a misspelt name must not pass for a policy."""
+        known = sorted(steps)
+        for key in self.by_name:
+            if not any(step.startswith(key[:-1]) if key.endswith("*") else step == key for step in known):
+                near = difflib.get_close_matches(key, known, n=3, cutoff=0.4) or known
+                raise ConfigError(
+                    f"`workflow_task_retry_policies` has `{key}`, but no step has that name. "
+                    f"Near ones: {', '.join(f'`{name}`' for name in near)}."
+                )
 
     def _configured(self, step: str) -> RetryPolicyLike | None:
         """By exact name, else by the longest `prefix*` (specification, "Configure mcp-agent")."""

@@ -110,6 +110,7 @@ class RunState:
         result: The value of a completed run, as JSON-compatible data.
         blocked: For status `blocked`: the cause and the fix.
         expires_at: When the engine forgets a closed run.
+        memo: What was given to `start_workflow`.
     """
 
     run_id: str
@@ -129,6 +130,7 @@ class RunState:
     steps: tuple[StepState, ...] = ()
     progress: Progress | None = None
     usage: RunUsage | None = None
+    memo: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def closed(self) -> bool:

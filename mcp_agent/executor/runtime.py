@@ -6,11 +6,12 @@ Everything in `mcp_agent.workflow`, `Agent` and the context goes through `curren
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import random
 import uuid
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from mcp_agent.errors import NotInWorkflowError
-from mcp_agent.executor.runs import Progress, PublicState, RunUsage
-from mcp_agent.executor.steps import StepCall
+from mcp_agent.errors import NotInWorkflowError, WorkflowApplicationError
+from mcp_agent.executor.agent_host import AgentHost, direct_host
+from mcp_agent.executor.children import ChildHandle, ChildOptions
+from mcp_agent.executor.runs import Progress, PublicState
 from mcp_agent.executor.workflow_signal import Check, Mailbox, Signal
 
 
@@ -40,15 +42,21 @@ class RunInfo:
     task_queue: str | None = None
 
 
-class WorkflowRuntime(ABC):
+class ContinueAsNew(BaseException):
+    """Ends the run and starts it again with these arguments. No `Exception`: workflow code must not catch it by the way."""
+
+    def __init__(self, args: Sequence[Any]) -> None:
+        super().__init__("continue as new")
+        self.new_args = list(args)
+
+
+class WorkflowRuntime(AgentHost):
     """One run, seen from inside. Every method is deterministic on a durable engine."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.mailbox = Mailbox()
         self.progress: Progress | None = None
-        self.usage: RunUsage | None = None
-        self.known_setups: set[str] = set()
-        self._names: dict[str, int] = {}
 
     @property
     @abstractmethod
@@ -84,29 +92,41 @@ class WorkflowRuntime(ABC):
         """
 
     @abstractmethod
-    async def run_step(self, call: StepCall) -> Any:
-        """Runs a step with retries and records its result.
-
-        Raises:
-            WorkflowApplicationError: It failed for good; `type` is the class name of what it raised.
-            StepTimeoutError: It ran out of time.
-        """
-
-    @abstractmethod
     def publish(self, *, failed: bool = False) -> None:
         """Makes `public_state()` readable from outside, without a worker. `failed`: the run returns an error."""
 
     @abstractmethod
     def all_handlers_finished(self) -> bool: ...
 
+    @abstractmethod
+    def get_version(self, change_id: str, minimum: int, maximum: int) -> int:
+        """The version of a piece of code that this run began with; the newest for one that reaches it first."""
+
+    @abstractmethod
+    def should_continue_as_new(self) -> bool: ...
+
+    @abstractmethod
+    async def start_child(self, name: str, args: Sequence[Any], options: ChildOptions, result_type: Any) -> ChildHandle:
+        """Starts a run that belongs to this one. Raises IdempotencyConflict if its id is taken."""
+
+    @abstractmethod
+    async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
+        """Sends a signal to another run. Raises WorkflowApplicationError, type `NotFound`, if it is not under way."""
+
+    @abstractmethod
+    def record_metric(self, name: str, value: float, attributes: Mapping[str, str | int | float | bool]) -> None:
+        """Not again on replay."""
+
+    @abstractmethod
+    def is_cancellation(self, error: BaseException) -> bool:
+        """Whether the engine's own error stands for a step or child that was cancelled."""
+
     def public_state(self, *, failed: bool = False) -> PublicState:
         return PublicState(pending_inputs=self.mailbox.pending(), progress=self.progress, usage=self.usage, failed=failed)
 
-    def unique(self, name: str) -> str:
-        """`name` the first time, then `name#2`, `name#3`: a stable name for the nth of its kind in this run."""
-        number = self._names.get(name, 0) + 1
-        self._names[name] = number
-        return name if number == 1 else f"{name}#{number}"
+    def child_id(self, workflow: str) -> str:
+        """A public id for a child: like that of any run, and the same on replay."""
+        return f"{workflow}.{base64.b32encode(self.uuid4().bytes).decode().rstrip('=').lower()}"
 
     async def ask(
         self,
@@ -153,6 +173,30 @@ class WorkflowRuntime(ABC):
         return typed.validate_python(payload) if typed else payload
 
 
+_depth: ContextVar[int] = ContextVar("mcp_agent_run_depth", default=0)
+
+
+@contextmanager
+def running() -> Generator[None, None, None]:
+    """Counts how deep `run` methods call each other inline."""
+    token = _depth.set(_depth.get() + 1)
+    try:
+        yield
+    finally:
+        _depth.reset(token)
+
+
+def check_outermost(what: str) -> None:
+    """Raises WorkflowApplicationError where one workflow's `run` was called by another's: `what` would end the wrong one."""
+    if _depth.get() > 1:
+        raise WorkflowApplicationError(
+            f"`{what}` was called in a `run` that another workflow's `run` has called: it would continue the outer run with "
+            "the inner one's arguments. Start the inner one with `workflow.execute_child_workflow`.",
+            type="NestedContinueAsNew",
+            non_retryable=True,
+        )
+
+
 _in_process: ContextVar[WorkflowRuntime | None] = ContextVar("mcp_agent_runtime", default=None)
 _ON_LOOP = "_mcp_agent_runtime"
 
@@ -179,6 +223,18 @@ def current() -> WorkflowRuntime:
     if runtime is None:
         raise NotInWorkflowError("This call needs a running workflow: make it from `run` or a handler of one.")
     return runtime
+
+
+def host() -> AgentHost:
+    """What agents stand on here: the run, else the direct host of a step or of a running app.
+
+    Raises:
+        NotInWorkflowError: There is neither.
+    """
+    found = current_or_none() or direct_host.get()
+    if found is None:
+        raise NotInWorkflowError("Agents work in workflows, in steps, and inside `async with app.run()`.")
+    return found
 
 
 @contextmanager

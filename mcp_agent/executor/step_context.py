@@ -35,6 +35,7 @@ class StepContext:
         workflow: The name of that run's workflow.
         attempt: 1 for the first.
         heartbeat: Tells the engine that the step is alive; its details reach the next attempt.
+        heartbeat_details: What the attempt before told last.
         history: The run's recorded steps; `None` outside a run.
     """
 
@@ -43,6 +44,7 @@ class StepContext:
     workflow: str
     attempt: int = 1
     heartbeat: Callable[..., None] = field(default=_no_heartbeat)
+    heartbeat_details: tuple[Any, ...] = ()
     history: StepHistory | None = None
 
 

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Generic, TypeVar
-
-from pydantic import BaseModel, Field
+from typing import Generic, TypeVar
 
 from mcp_agent.executor import runtime
+from mcp_agent.executor.workflow_result import WorkflowResult, as_result
+
+__all__ = ["NAME_MARK", "RUN_MARK", "Workflow", "WorkflowResult", "as_result"]
 
 T = TypeVar("T")
 
 RUN_MARK = "__mcp_agent_run__"
 NAME_MARK = "__mcp_agent_workflow__"
-
-
-class WorkflowResult(BaseModel, Generic[T]):
-    """What a run produced. Indexing reads `value`, so `result["report"]` is `result.value["report"]`.
-
-    Attributes:
-        value: The result.
-        error: Why there is none. A run that returns an error ends as `failed` with code `workflow_error`.
-        metadata: Anything worth keeping beside the value.
-    """
-
-    value: T | None = None
-    error: str | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.value[key]  # type: ignore[index]
 
 
 class Workflow(Generic[T]):
@@ -49,8 +30,3 @@ class Workflow(Generic[T]):
     def run_id(self) -> str:
         """The same as `id`."""
         return self.id
-
-
-def as_result(value: Any) -> WorkflowResult[Any]:
-    """What `run` returned, wrapped if it is a bare value."""
-    return value if isinstance(value, WorkflowResult) else WorkflowResult[Any](value=value)  # pyright: ignore[reportUnknownVariableType]

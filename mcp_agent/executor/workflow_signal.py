@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from mcp_agent.errors import AlreadyAnswered, InvalidArguments, NotWaiting
@@ -59,6 +59,15 @@ class _Request:
     check: Check | None = None
     resolved: bool = False
     payload: Any = None
+
+
+class KeptMail(BaseModel):
+    """The part of a mailbox that outlives `continue_as_new`. Stored: add, never rename."""
+
+    signals: dict[str, list[Any]] = {}
+    early: dict[str, Any] = {}
+    digests: dict[str, str] = {}
+    counts: dict[str, int] = {}
 
 
 @dataclass(slots=True)
@@ -114,6 +123,23 @@ class Mailbox:
 
     def pending(self) -> list[PendingInput]:
         return [request.public for request in self._requests.values() if not request.resolved]
+
+    def kept(self) -> KeptMail:
+        """What another run that continues this one needs: everything but the requests that are open."""
+        signals = {name: list(waiting) for name, waiting in self._signals.items() if waiting}
+        return KeptMail(signals=signals, early=self._early, digests=self._digests, counts=self._counts)
+
+    def restore(self, mail: KeptMail) -> None:
+        """Takes over what the run before has kept; signals that have come since stay behind it."""
+        for name, before in mail.signals.items():
+            self._signals[name] = deque([*before, *self._signals.get(name, ())])
+        self._early = {**mail.early, **self._early}
+        self._digests = {**mail.digests, **self._digests}
+        self._counts = {**mail.counts, **self._counts}
+
+    def withdraw(self) -> None:
+        """Forgets every request that is open."""
+        self._requests.clear()
 
     def deliver(self, name: str, payload: Any) -> None:
         """A raw signal: goes to the oldest open request of that name, else is kept.

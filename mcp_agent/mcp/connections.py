@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mcp_agent.config import MCPServerSettings
 from mcp_agent.errors import WorkflowApplicationError
-from mcp_agent.executor.registry import did_you_mean
+from mcp_agent.executor.problems import did_you_mean
 
 if TYPE_CHECKING:
     from mcp.client import Client

@@ -28,7 +28,7 @@ from mcp_agent import __version__
 from mcp_agent.app import MCPApp
 from mcp_agent.errors import CallError, DefinitionError, WorkflowApplicationError
 from mcp_agent.executor.asyncio.executor import open_executor as open_local
-from mcp_agent.executor.registry import did_you_mean
+from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.server.engine_host import EngineHost
 from mcp_agent.server.entries import Request, ToolEntry, refusal, refused
 from mcp_agent.server.function_tools import FunctionTools
@@ -103,7 +103,7 @@ class AgentServer:
             functions = {tool.name: tool.definition for tool in app.function_tools.values()}
             workflows = {name: d for name, d in app.workflows.items() if name not in functions}
             tools = WorkflowTools(app.name, workflows, functions, runs, settings.max_workflow_tools)
-            called = FunctionTools(app.function_tools.values(), runs, local)
+            called = FunctionTools(app.function_tools.values(), runs, local, app.direct_calls)
             server = cls(app, host, tools, called, RunResources(runs, tools))
             await stack.enter_async_context(host.running())
             yield server

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 from mcp_types import CallToolResult, ContentBlock, TextContent, Tool, ToolAnnotations
@@ -28,9 +29,17 @@ class FunctionTools:
     tools: The functions.
     runs: For those that start runs.
     local: Where a call goes that outlives its caller's wait.
+    around: What each call of a function in this process is made in.
     """
 
-    def __init__(self, tools: Iterable[FunctionTool], runs: Runs, local: InProcessExecutor) -> None:
+    def __init__(
+        self,
+        tools: Iterable[FunctionTool],
+        runs: Runs,
+        local: InProcessExecutor,
+        around: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        self._around = around
         self._tools = list(tools)
         self._runs = runs
         self._local = local
@@ -72,7 +81,7 @@ class FunctionTools:
 
     def _direct(self, tool: FunctionTool) -> ToolEntry:
         model = arguments_model(tool.definition.run)
-        invoke = _invoker(tool.function)
+        invoke = _invoker(tool.function, self._around)
         limit = self._runs.budget(None)
 
         async def call(_: Request, arguments: dict[str, Any]) -> CallToolResult:
@@ -102,10 +111,17 @@ class FunctionTools:
         return self._runs.shown(state, tool.definition, GENERIC).result()
 
 
-def _invoker(function: Callable[..., Any]) -> Callable[[list[Any]], Any]:
-    if inspect.iscoroutinefunction(function):
-        return lambda values: function(*values)
-    return lambda values: asyncio.to_thread(function, *values)
+def _invoker(
+    function: Callable[..., Any], around: Callable[[], AbstractAsyncContextManager[None]]
+) -> Callable[[list[Any]], Coroutine[Any, Any, Any]]:
+    if not inspect.iscoroutinefunction(function):
+        return lambda values: asyncio.to_thread(function, *values)
+
+    async def invoke(values: list[Any]) -> Any:
+        async with around():
+            return await function(*values)
+
+    return invoke
 
 
 def _values(model: BaseModel) -> list[Any]:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mcp_agent.errors import InvalidArguments, NotFound
 from mcp_agent.executor.definition import WorkflowDefinition
-from mcp_agent.executor.registry import did_you_mean
+from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.runs import RunFilter, RunState, RunStatus
 from mcp_agent.server import texts
 from mcp_agent.server.entries import Arguments, Request, ToolEntry, answer, parsed, schema_of

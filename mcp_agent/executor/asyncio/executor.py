@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from mcp_agent.activities.llm import LLM_GENERATE
 from mcp_agent.errors import (
     AlreadyClosed,
     CallError,
     IdempotencyConflict,
     NotFound,
-    RunCancelledError,
-    RunFailedError,
-    RunTerminatedError,
 )
 from mcp_agent.executor.asyncio.adopted import AdoptedRun
+from mcp_agent.executor.asyncio.endings import ending
 from mcp_agent.executor.asyncio.run import InProcessRun
 from mcp_agent.executor.asyncio.stepping import stepping
 from mcp_agent.executor.asyncio.steps import StepRunner
+from mcp_agent.executor.children import ChildOptions
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
-from mcp_agent.executor.executor import Executor, IdReusePolicy
+from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
+from mcp_agent.executor.start_options import IdReusePolicy, SearchAttribute, StartOptions
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_task import TaskDefinition
 
@@ -45,8 +47,8 @@ class InProcessExecutor(Executor):
 
     def __init__(self, registry: Registry, tasks: Mapping[str, TaskDefinition]) -> None:
         self._registry = registry
-        self._loop = asyncio.get_running_loop()
-        self._runner = StepRunner(tasks, registry.settings.retry_policies())
+        models = {LLM_GENERATE: tasks[LLM_GENERATE]} if LLM_GENERATE in tasks else {}
+        self._runner = StepRunner(tasks, registry.settings.retry_policies(), lambda: registry.direct_calls(models))
         self._runs: OrderedDict[str, _Run] = OrderedDict()
 
     @property
@@ -59,18 +61,26 @@ class InProcessExecutor(Executor):
         self,
         workflow: str | type[Workflow[Any]],
         *args: Any,
-        workflow_id: str | None = None,
-        id_reuse_policy: IdReusePolicy = "allow_duplicate",
-        execution_timeout: timedelta | None = None,
-        run_timeout: timedelta | None = None,
-        task_timeout: timedelta | None = None,
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: Mapping[str, SearchAttribute] | None = None,
+        **given: Any,
     ) -> InProcessHandle:
+        options = StartOptions(memo=memo or {}, search_attributes=search_attributes or {}, **given)
         definition = find_workflow(self._registry, workflow)
         bound = bind_positional(definition.run, args)
-        run_id = workflow_id or new_run_id(definition.name)
-        self._make_room(run_id, id_reuse_policy)
-        self._start(definition, bound, run_id, input_digest(bound))
+        run_id = options.workflow_id or new_run_id(definition.name)
+        self._make_room(run_id, options.id_reuse_policy)
+        self._start(definition, bound, run_id, input_digest(bound), options)
         return InProcessHandle(self, run_id)
+
+    def start_child(self, parent: InProcessRun, workflow: str, args: Sequence[Any], options: ChildOptions) -> InProcessRun:
+        """A run that belongs to `parent`. Raises IdempotencyConflict, NotFound, InvalidArguments."""
+        definition = find_workflow(self._registry, workflow)
+        bound = bind_positional(definition.run, args)
+        run_id = options.id or new_run_id(definition.name)
+        self._make_room(run_id, "allow_duplicate")
+        limits = StartOptions(execution_timeout=options.execution_timeout, run_timeout=options.run_timeout, memo=options.memo)
+        return self._start(definition, bound, run_id, input_digest(bound), limits)
 
     def _make_room(self, run_id: str, policy: IdReusePolicy) -> None:
         there = self._runs.get(run_id)
@@ -93,14 +103,18 @@ class InProcessExecutor(Executor):
             if there.input_digest != input_digest:
                 raise IdempotencyConflict(f"Run `{run_id}` was started with another input: choose another key.")
             return StartedRun(run_id, existing=True)
-        self._start(definition, args, run_id, input_digest)
+        self._start(definition, args, run_id, input_digest, StartOptions())
         return StartedRun(run_id, existing=False)
 
-    def _start(self, definition: WorkflowDefinition, args: Sequence[Any], run_id: str, digest: str) -> None:
+    def _start(
+        self, definition: WorkflowDefinition, args: Sequence[Any], run_id: str, digest: str, options: StartOptions
+    ) -> InProcessRun:
         check_size(args)
-        run = InProcessRun(definition, run_id, digest, self._runner, self._loop)
+        # A context of its own: a run must not find the run, step or host of whoever starts it.
+        run = contextvars.Context().run(InProcessRun, definition, run_id, digest, self._runner, self, options)
         self._remember(run_id, run)
         run.start(args)
+        return run
 
     def adopt(self, workflow: str, run_id: str, task: asyncio.Task[Any]) -> None:
         """Makes a run of a call that is under way already (a function under `@app.tool` that outlived its wait)."""
@@ -197,7 +211,7 @@ class InProcessHandle:
         result = run.result()
         if result is not None:
             return result
-        raise _ending(run.state())
+        raise ending(run.state())
 
     async def signal(self, name: str, *args: Any) -> None:
         self._executor.run_of(self._run_id, self._workflow)
@@ -205,6 +219,12 @@ class InProcessHandle:
 
     async def query(self, name: str, *args: Any) -> Any:
         return await self._executor.query_run(self._run_id, name, args, self._workflow)
+
+    async def update(self, name: str, *args: Any) -> Any:
+        run = self._executor.run_of(self._run_id, self._workflow)
+        if not isinstance(run, InProcessRun):
+            raise NotFound(f"Run `{self._run_id}` is a function call: it has no updates.")
+        return await run.update(name, args)
 
     async def cancel(self, reason: str | None = None) -> None:
         self._executor.run_of(self._run_id, self._workflow).cancel()
@@ -224,16 +244,6 @@ def _late(run: InProcessRun, answer: Answer) -> Receipt:
             if receipt.duplicate:
                 return receipt
     raise AlreadyClosed(f"Run `{run.info.run_id}` has ended: it takes no more answers.")
-
-
-def _ending(state: RunState) -> RunFailedError:
-    if state.status == "cancelled":
-        return RunCancelledError(f"Run `{state.run_id}` was cancelled.", run_id=state.run_id)
-    if state.status == "terminated":
-        return RunTerminatedError(f"Run `{state.run_id}` was terminated.", run_id=state.run_id)
-    error = state.error
-    assert error is not None
-    return RunFailedError(f"Run `{state.run_id}` failed: {error.message}", run_id=state.run_id, type=error.code)
 
 
 @asynccontextmanager

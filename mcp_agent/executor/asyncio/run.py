@@ -7,23 +7,42 @@ import contextvars
 import logging
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from mcp_agent.errors import AlreadyClosed, InvalidArguments, NotFound
+from mcp_agent.errors import (
+    AlreadyClosed,
+    CallError,
+    InvalidArguments,
+    NotFound,
+    RunCancelledError,
+    StepCancelledError,
+    WorkflowApplicationError,
+)
 from mcp_agent.executor import runtime
+from mcp_agent.executor.asyncio.children import InProcessChild
 from mcp_agent.executor.asyncio.stepping import after_step
 from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
-from mcp_agent.executor.definition import WorkflowDefinition
-from mcp_agent.executor.failures import run_failure
+from mcp_agent.executor.children import ChildOptions, ParentClosePolicy
+from mcp_agent.executor.definition import WorkflowDefinition, bind_positional
+from mcp_agent.executor.failures import as_step_failure, run_failure
 from mcp_agent.executor.handlers import Handler, positional_types
 from mcp_agent.executor.payloads import decode, encode, round_trip
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
+from mcp_agent.executor.start_options import StartOptions
 from mcp_agent.executor.steps import StepCall
 from mcp_agent.executor.workflow import WorkflowResult, as_result
 
 logger = logging.getLogger("mcp_agent.workflow")
+
+
+class Siblings(Protocol):
+    """The other runs of the process, as a run sees them."""
+
+    def start_child(self, parent: InProcessRun, workflow: str, args: Sequence[Any], options: ChildOptions) -> InProcessRun: ...
+
+    async def signal_run(self, run_id: str, signal: str, args: Sequence[Any]) -> None: ...
 
 
 class InProcessRun(runtime.WorkflowRuntime):
@@ -35,11 +54,17 @@ class InProcessRun(runtime.WorkflowRuntime):
         run_id: str,
         input_digest: str,
         runner: StepRunner,
-        loop: asyncio.AbstractEventLoop,
+        siblings: Siblings,
+        options: StartOptions,
     ) -> None:
         super().__init__()
         self.definition = definition
         self.input_digest = input_digest
+        self._siblings = siblings
+        self._options = options
+        self._children: list[tuple[InProcessRun, ParentClosePolicy]] = []
+        self._clocks: list[asyncio.TimerHandle] = []
+        loop = asyncio.get_running_loop()
         self._info = runtime.RunInfo(run_id, definition.name, run_id)
         self._logger = logging.LoggerAdapter(logger, {"run_id": run_id, "workflow": definition.name})
         self._runner = runner
@@ -70,6 +95,9 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     def start(self, args: Sequence[Any]) -> None:
         """Begins to run with arguments that `definition.bind` made."""
+        limits = [limit for limit in (self._options.execution_timeout, self._options.run_timeout) if limit is not None]
+        if limits:
+            self._clocks.append(self._loop.call_later(min(limits).total_seconds(), self._time_out))
         self._task = self._loop.create_task(self._main(list(args)), context=self._context)
         self._task.add_done_callback(self._note_end)
 
@@ -79,10 +107,9 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     async def _main(self, args: list[Any]) -> None:
         try:
-            self._object = self.definition.cls()
-            types = [p.annotation for p in self.definition.parameters]
-            typed = [round_trip(a, t, "An argument of `run`") for a, t in zip(args, types, strict=True)]
-            result = as_result(await self.definition.run(self._object, *typed))
+            if self._options.start_delay is not None:
+                await asyncio.sleep(self._options.start_delay.total_seconds())
+            result = as_result(await self._run_through(args))
             stored = encode(result, f"The result of `{self.definition.name}`")
             self._result = decode(stored, self.definition.result_type)
             self._plain = decode(stored, WorkflowResult[Any])
@@ -93,6 +120,24 @@ class InProcessRun(runtime.WorkflowRuntime):
             self._end_cancelled()
         except Exception as error:
             self._fail(error)
+
+    async def _run_through(self, args: list[Any]) -> Any:
+        """Calls `run`, and again as often as it continues as new."""
+        while True:
+            self._object = self.definition.cls()
+            types = [p.annotation for p in self.definition.parameters]
+            typed = [round_trip(a, t, "An argument of `run`") for a, t in zip(args, types, strict=True)]
+            try:
+                return await self.definition.run(self._object, *typed)
+            except runtime.ContinueAsNew as again:
+                await self.wait_condition(self.all_handlers_finished)
+                args = bind_positional(self.definition.run, again.new_args)
+
+    def _time_out(self) -> None:
+        if not self.closed:
+            self._end("timed_out")
+            if self._task is not None:
+                self._task.cancel()
 
     def _end_cancelled(self) -> None:
         if self._handler_error is not None:
@@ -106,10 +151,19 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._end("failed")
 
     def _end(self, status: RunStatus) -> None:
+        if self.closed:
+            return
         self._status = status
         self._closed = datetime.now(UTC)
         for task in self._handlers:
             task.cancel()
+        for clock in self._clocks:
+            clock.cancel()
+        for child, policy in self._children:
+            if policy == "terminate":
+                child.terminate()
+            elif policy == "request_cancel":
+                child.cancel()
         self._conditions.clear()
         self._journal = StepJournal()
         self._changed()
@@ -155,6 +209,7 @@ class InProcessRun(runtime.WorkflowRuntime):
             steps=self._journal.under_way(),
             progress=state.progress,
             usage=state.usage,
+            memo=dict(self._options.memo),
         )
 
     def result(self) -> WorkflowResult[Any] | None:
@@ -181,10 +236,10 @@ class InProcessRun(runtime.WorkflowRuntime):
         """Calls the handler for `name`, or keeps the signal for who waits for it. Raises AlreadyClosed."""
         if self.closed:
             raise AlreadyClosed(f"Run `{self._info.run_id}` has ended: it takes no more signals.")
-        handler = self.definition.handler("signal", name)
+        handler = self.definition.handler("signal", name, dynamic=True)
         sent = [round_trip(arg, None, f"An argument of signal `{name}`") for arg in args]
         if handler is not None:
-            self._spawn(self._signal(handler, _typed(handler, sent)))
+            self._spawn(self._signal(handler, [name, sent] if handler.name is None else _typed(handler, sent)))
         else:
             self.mailbox.deliver(name, sent[0] if sent else None)
             self.wake()
@@ -212,10 +267,34 @@ class InProcessRun(runtime.WorkflowRuntime):
         """Answers a query of a running or closed run. Raises NotFound."""
         handler = self._handler("query", name)
         await asyncio.sleep(0)  # a run that was started just now takes its first step
-        return round_trip(handler.function(self._object, *_typed(handler, args)), None, f"The answer of query `{name}`")
+        given = [name, list(args)] if handler.name is None else _typed(handler, args)
+        return round_trip(handler.function(self._object, *given), None, f"The answer of query `{name}`")
+
+    async def update(self, name: str, args: Sequence[Any]) -> Any:
+        """Calls an update handler, after its validator. Raises WorkflowApplicationError, NotFound, AlreadyClosed."""
+        if self.closed:
+            raise AlreadyClosed(f"Run `{self._info.run_id}` has ended: it takes no more updates.")
+        handler = self._handler("update", name)
+        await asyncio.sleep(0)  # a run that was started just now takes its first step
+        sent = [round_trip(arg, None, f"An argument of update `{name}`") for arg in args]
+        given = [name, sent] if handler.name is None else _typed(handler, sent)
+        updating = self._spawn(self._update(handler, given))
+        try:
+            return await asyncio.shield(updating)
+        except asyncio.CancelledError:
+            if updating.cancelled():
+                raise AlreadyClosed(f"Run `{self._info.run_id}` has ended before its update `{name}`.") from None
+            raise
+        except Exception as error:
+            raise as_step_failure(error) from error
+
+    async def _update(self, handler: Handler, args: list[Any]) -> Any:
+        if handler.validator is not None:
+            handler.validator(self._object, *args)
+        return round_trip(await self._call(handler, args), None, f"The answer of update `{handler.name}`")
 
     def _handler(self, kind: str, name: str) -> Handler:
-        handler = self.definition.handler(kind, name)
+        handler = self.definition.handler(kind, name, dynamic=True)
         if handler is None:
             known = ", ".join(f"`{h.name}`" for h in self.definition.handlers if h.kind == kind) or "none"
             raise NotFound(f"Workflow `{self._info.workflow}` has no {kind} `{name}`; it has {known}.")
@@ -274,6 +353,29 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     def publish(self, *, failed: bool = False) -> None:
         self._changed()
+
+    def get_version(self, change_id: str, minimum: int, maximum: int) -> int:
+        return maximum
+
+    def should_continue_as_new(self) -> bool:
+        return False
+
+    async def start_child(self, name: str, args: Sequence[Any], options: ChildOptions, result_type: Any) -> InProcessChild:
+        child = self._siblings.start_child(self, name, args, options)
+        self._children.append((child, options.parent_close_policy))
+        return InProcessChild(child)
+
+    async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
+        try:
+            await self._siblings.signal_run(run_id, name, args)
+        except CallError as error:
+            raise WorkflowApplicationError(str(error), type="NotFound", non_retryable=True) from None
+
+    def record_metric(self, name: str, value: float, attributes: Mapping[str, str | int | float | bool]) -> None:
+        logger.debug("metric %s=%s %s", name, value, dict(attributes))
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        return isinstance(error, RunCancelledError | StepCancelledError)
 
     def all_handlers_finished(self) -> bool:
         return not self._handlers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,6 +31,10 @@ class StepRecord:
     state: StepState
     result: bytes | None = None
     done: bool = False
+    heartbeat: tuple[Any, ...] = ()
+
+    def keep_heartbeat(self, *details: Any) -> None:
+        self.heartbeat = details
 
 
 @dataclass(slots=True)
@@ -59,11 +63,18 @@ class StepRunner:
     Args:
         tasks: The app's tasks and the framework's own steps, by name.
         policies: The configured retry policies.
+        around: What each attempt is run in.
     """
 
-    def __init__(self, tasks: Mapping[str, TaskDefinition], policies: RetryPolicies) -> None:
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskDefinition],
+        policies: RetryPolicies,
+        around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
         self._tasks = tasks
         self._policies = policies
+        self._around = around
 
     async def run(self, call: StepCall, journal: StepJournal, info: runtime.RunInfo, changed: Callable[[], None]) -> Any:
         """One call with all its attempts. Raises WorkflowApplicationError or StepTimeoutError."""
@@ -126,12 +137,14 @@ class StepRunner:
     ) -> bytes:
         types = positional_types(task.function)
         args = [decode(data, type_) for data, type_ in zip(record.arguments, types, strict=False)]
-        context = step_context.StepContext(call.name, info.run_id, info.workflow, attempt, history=journal)
+        context = step_context.StepContext(
+            call.name, info.run_id, info.workflow, attempt, record.keep_heartbeat, record.heartbeat, journal
+        )
         limit = call.options.start_to_close_timeout or DEFAULT_START_TO_CLOSE
         clock = asyncio.timeout(limit.total_seconds())
         try:
             with _outside_the_run(), step_context.entered(context):
-                async with clock:
+                async with self._around(), clock:
                     result = await _call(task.function, args)
         except TimeoutError:
             if not clock.expired():

@@ -6,11 +6,20 @@ the definition is built when Temporal asks the class for it, by an attribute on 
 
 from __future__ import annotations
 
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import temporalio.workflow
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
-from mcp_agent.executor.handlers import MARK, Handler
+from mcp_agent.executor.handlers import MARK, Handler, mark
+from mcp_agent.executor.method_steps import is_step_method, step_name
+from mcp_agent.executor.runtime import current_or_none
 from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, Workflow
 
 _ATTRIBUTE = "__temporal_workflow_definition"
@@ -40,20 +49,76 @@ def install() -> None:
 def define(cls: type, name: str) -> None:
     """Gives `cls` a Temporal definition. Raises ValueError where Temporal refuses the class."""
     for base in cls.__mro__:
-        for member in list(vars(base).values()):
-            if getattr(member, RUN_MARK, False):
-                temporalio.workflow.run(member)
+        for attribute, member in list(vars(base).items()):
             handler = getattr(member, MARK, None)
-            if isinstance(handler, Handler):
-                _decorate(handler, base)
+            if getattr(member, RUN_MARK, False):
+                setattr(base, attribute, temporalio.workflow.run(_checked(member)))
+            elif isinstance(handler, Handler):
+                _decorate(base, attribute, handler)
+            elif base is not Workflow and is_step_method(member):
+                _let_execute(base, member)
     temporalio.workflow.defn(name=name)(cls)
 
 
-def _decorate(handler: Handler, base: type) -> None:
+def _checked(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run`, refusing to start on a worker that knows nothing of this package: nothing would work, and not say why."""
+
+    @functools.wraps(run)
+    async def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if temporalio.workflow.in_workflow() and current_or_none() is None:
+            raise ApplicationError(
+                "The worker of this run does not have this package's plugin: give it `plugins=[AgentPlugin(app)]` from "
+                "`mcp_agent.executor.temporal`, or make it with `create_temporal_worker_for_app(app)`.",
+                type="WorkerNotConfigured",
+                non_retryable=True,
+            )
+        return await run(self, *args, **kwargs)
+
+    return checked
+
+
+def _let_execute(base: type, method: Any) -> None:
+    """Lets Temporal's own `execute_activity(self.method, ...)` find the step that the method stands for."""
+    name = step_name(base, method.__name__)
+    own, *parameters = inspect.signature(method).parameters
+    del own
+    hints = typing.get_type_hints(method)
+    method.__temporal_activity_definition = activity._Definition(  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        name=name,
+        fn=method,
+        is_async=True,
+        no_thread_cancel_exception=False,
+        arg_types=[hints.get(parameter, Any) for parameter in parameters],
+        ret_type=hints.get("return"),
+    )
+
+
+def _decorate(base: type, attribute: str, handler: Handler) -> None:
     options: dict[str, Any] = {"dynamic": True} if handler.name is None else {"name": handler.name}
+    function = handler.function if handler.name is not None else _plain(handler)
     if handler.kind != "update":
-        _DECORATORS[handler.kind](**options)(handler.function)
+        setattr(base, attribute, _DECORATORS[handler.kind](**options)(function))
         return
-    update = cast("Any", temporalio.workflow).update(**options)(handler.function)
+    update = cast("Any", temporalio.workflow).update(**options)(function)
     if handler.validator is not None:
         update.validator(handler.validator)
+    setattr(base, attribute, update)
+
+
+def _plain(handler: Handler) -> Callable[..., Any]:
+    """A dynamic handler that gets its arguments as plain data, as on the other engine."""
+    function = handler.function
+
+    def converted(args: Sequence[RawValue]) -> list[Any]:
+        return [temporalio.workflow.payload_converter().from_payload(arg.payload) for arg in args]
+
+    async def waits(self: Any, name: str, args: Sequence[RawValue]) -> Any:
+        return await function(self, name, converted(args))
+
+    def returns(self: Any, name: str, args: Sequence[RawValue]) -> Any:
+        return function(self, name, converted(args))
+
+    chosen = waits if inspect.iscoroutinefunction(function) else returns
+    chosen.__name__, chosen.__qualname__, chosen.__doc__ = function.__name__, function.__qualname__, function.__doc__
+    mark(chosen, handler)
+    return chosen

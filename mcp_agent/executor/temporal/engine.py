@@ -11,11 +11,12 @@ from datetime import timedelta
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
+from mcp_agent.activities.builtin import app_tasks
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.changes import Changes
 from mcp_agent.executor.temporal.connection import Connection, open_connection
 from mcp_agent.executor.temporal.executor import TemporalExecutor
-from mcp_agent.executor.temporal.worker import app_tasks, make_worker
+from mcp_agent.executor.temporal.worker import make_worker
 
 logger = logging.getLogger(__name__)
 

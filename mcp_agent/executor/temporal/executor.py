@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -23,12 +23,7 @@ from temporalio.client import WorkflowHandle as TemporalHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import (
     ApplicationError,
-    CancelledError,
-    TerminatedError,
     WorkflowAlreadyStartedError,
-)
-from temporalio.exceptions import (
-    TimeoutError as TemporalTimeoutError,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -42,21 +37,21 @@ from mcp_agent.errors import (
     NotFound,
     NotWaiting,
     NoWorker,
-    RunCancelledError,
-    RunFailedError,
-    RunTerminatedError,
-    RunTimedOutError,
+    WorkflowApplicationError,
 )
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
-from mcp_agent.executor.executor import Executor, IdReusePolicy
+from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, RunStatus, StartedRun
+from mcp_agent.executor.start_options import SearchAttribute, StartOptions
 from mcp_agent.executor.temporal import states
 from mcp_agent.executor.temporal.changes import Changes
 from mcp_agent.executor.temporal.connection import Connection
 from mcp_agent.executor.temporal.dev_server import run_page
+from mcp_agent.executor.temporal.endings import ending
 from mcp_agent.executor.temporal.names import ANSWER_UPDATE, RUN_MEMO
+from mcp_agent.executor.temporal.search_attributes import typed_search_attributes
 from mcp_agent.executor.temporal.states import RPC_TIMEOUT
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 
@@ -71,6 +66,7 @@ _REUSE = {
     "reject_duplicate": WorkflowIDReusePolicy.REJECT_DUPLICATE,
     "terminate_if_running": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
 }
+_CONFLICT = {True: WorkflowIDConflictPolicy.TERMINATE_EXISTING, False: WorkflowIDConflictPolicy.FAIL}
 _REFUSALS = {error.code: error for error in (AlreadyAnswered, AlreadyClosed, NotWaiting, InvalidArguments)}
 _UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
 _QUERY_STATUS: dict[RunStatus, str] = {
@@ -119,16 +115,14 @@ class TemporalExecutor(Executor):
         self,
         workflow: str | type[Workflow[Any]],
         *args: Any,
-        workflow_id: str | None = None,
-        id_reuse_policy: IdReusePolicy = "allow_duplicate",
-        execution_timeout: timedelta | None = None,
-        run_timeout: timedelta | None = None,
-        task_timeout: timedelta | None = None,
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: Mapping[str, SearchAttribute] | None = None,
+        **given: Any,
     ) -> TemporalRunHandle:
+        options = StartOptions(memo=memo or {}, search_attributes=search_attributes or {}, **given)
         name, bound = self._bind(workflow, args)
-        run_id = workflow_id or new_run_id(name)
-        terminates = id_reuse_policy == "terminate_if_running"
-        conflict = WorkflowIDConflictPolicy.TERMINATE_EXISTING if terminates else WorkflowIDConflictPolicy.FAIL
+        run_id = options.workflow_id or new_run_id(name)
+        terminates = options.id_reuse_policy == "terminate_if_running"
         try:
             async with _reaching(run_id):
                 await self._start(
@@ -136,15 +130,18 @@ class TemporalExecutor(Executor):
                     bound,
                     run_id,
                     input_digest(bound),
-                    id_reuse_policy=_REUSE[id_reuse_policy],
-                    id_conflict_policy=conflict,
-                    execution_timeout=execution_timeout,
-                    run_timeout=run_timeout,
-                    task_timeout=task_timeout,
+                    options.memo,
+                    id_reuse_policy=_REUSE[options.id_reuse_policy],
+                    id_conflict_policy=_CONFLICT[terminates],
+                    execution_timeout=options.execution_timeout,
+                    run_timeout=options.run_timeout,
+                    task_timeout=options.task_timeout,
+                    start_delay=options.start_delay,
+                    search_attributes=typed_search_attributes(options.search_attributes),
                 )
         except WorkflowAlreadyStartedError:
             raise IdempotencyConflict(
-                f"Run `{run_id}` exists and `id_reuse_policy` is `{id_reuse_policy}`: choose another `workflow_id`."
+                f"Run `{run_id}` exists and `id_reuse_policy` is `{options.id_reuse_policy}`: choose another `workflow_id`."
             ) from None
         return TemporalRunHandle(self, run_id, name)
 
@@ -168,6 +165,7 @@ class TemporalExecutor(Executor):
                         args,
                         run_id,
                         input_digest,
+                        {},
                         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     )
@@ -182,15 +180,18 @@ class TemporalExecutor(Executor):
                 return StartedRun(run_id, existing=False)
         raise AssertionError("unreachable")
 
-    async def _start(self, name: str, args: Sequence[Any], run_id: str, digest: str, **options: Any) -> None:
+    async def _start(
+        self, name: str, args: Sequence[Any], run_id: str, digest: str, memo: Mapping[str, Any], **options: Any
+    ) -> None:
         check_size(args)
+        eager = self._changes is not None and options.get("start_delay") is None
         await self._client.start_workflow(
             name,
             args=list(args),
             id=run_id,
             task_queue=self._queue,
-            memo={RUN_MEMO: {"app": self._registry.name, "input_digest": digest}},
-            request_eager_start=self._changes is not None,
+            memo={**memo, RUN_MEMO: {"app": self._registry.name, "input_digest": digest}},
+            request_eager_start=eager,
             rpc_timeout=RPC_TIMEOUT,
             **options,
         )
@@ -330,6 +331,18 @@ class TemporalExecutor(Executor):
         except WorkflowQueryFailedError as error:
             raise NotFound(f"Query `{query}` of run `{run_id}` failed: {error}") from None
 
+    async def update_run(self, run_id: str, update: str, args: Sequence[Any]) -> Any:
+        """Calls an update handler. Raises as `WorkflowHandle.update`."""
+        check_size(args)
+        try:
+            async with _reaching(run_id):
+                return await self._client.get_workflow_handle(run_id).execute_update(update, args=list(args))
+        except WorkflowUpdateFailedError as error:
+            raise _update_failure(run_id, update, error.cause) from None
+        except NotFound:
+            await self.describe_run(run_id)
+            raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more updates.") from None
+
     async def cancel_run(self, run_id: str, reason: str | None = None) -> None:
         async with _reaching(run_id):
             await self._client.get_workflow_handle(run_id).cancel(reason=reason or "", rpc_timeout=RPC_TIMEOUT)
@@ -372,7 +385,7 @@ class TemporalRunHandle:
             try:
                 return await handle.result()
             except WorkflowFailureError as error:
-                raise _ending(self._run_id, error.cause) from error
+                raise ending(self._run_id, error.cause) from error
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise NotFound(f"There is no run `{self._run_id}`.") from None
@@ -387,6 +400,10 @@ class TemporalRunHandle:
     async def query(self, name: str, *args: Any) -> Any:
         await self._check_workflow()
         return await self._executor.query_run(self._run_id, name, args)
+
+    async def update(self, name: str, *args: Any) -> Any:
+        await self._check_workflow()
+        return await self._executor.update_run(self._run_id, name, args)
 
     async def cancel(self, reason: str | None = None) -> None:
         await self._executor.cancel_run(self._run_id, reason)
@@ -446,6 +463,14 @@ def _refusal(error: WorkflowUpdateFailedError) -> Exception:
     return NotWaiting(f"The run did not take the answer: {cause}.")
 
 
+def _update_failure(run_id: str, update: str, cause: BaseException) -> Exception:
+    if not isinstance(cause, ApplicationError):
+        return WorkflowApplicationError(str(cause), type=type(cause).__name__, non_retryable=True)
+    if cause.type == "ReadOnlyContextError" or ("not found" in cause.message and update in cause.message):
+        return NotFound(f"Run `{run_id}` has no update `{update}`: {cause.message}.")
+    return WorkflowApplicationError(cause.message, *cause.details, type=cause.type, non_retryable=cause.non_retryable)
+
+
 def _token(cursor: str | None) -> bytes | None:
     if cursor is None:
         return None
@@ -453,14 +478,3 @@ def _token(cursor: str | None) -> bytes | None:
         return base64.b64decode(cursor, altchars=b"-_", validate=True)
     except ValueError:
         raise InvalidArguments(f"`cursor`: `{cursor[:40]}` is not one that a listing returned.") from None
-
-
-def _ending(run_id: str, cause: BaseException) -> RunFailedError:
-    if isinstance(cause, CancelledError):
-        return RunCancelledError(f"Run `{run_id}` was cancelled.", run_id=run_id)
-    if isinstance(cause, TerminatedError):
-        return RunTerminatedError(f"Run `{run_id}` was terminated.", run_id=run_id)
-    if isinstance(cause, TemporalTimeoutError):
-        return RunTimedOutError(f"Run `{run_id}` ran out of time.", run_id=run_id)
-    failure = states.failure_of(cause)
-    return RunFailedError(f"Run `{run_id}` failed: {failure.message}", run_id=run_id, type=failure.code)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NoReturn
 
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.worker import (
     ActivityInboundInterceptor,
+    ContinueAsNewInput,
     ExecuteActivityInput,
     ExecuteWorkflowInput,
     HandleQueryInput,
@@ -26,12 +27,13 @@ from temporalio.worker import (
 
 from mcp_agent.errors import CallError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
+from mcp_agent.executor.definition import bind_positional
 from mcp_agent.executor.failures import failure_message, failure_type
 from mcp_agent.executor.payloads import encode
 from mcp_agent.executor.retry import RetryPolicies
 from mcp_agent.executor.runs import Answer, Receipt
 from mcp_agent.executor.temporal.history import RunHistory
-from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CHANGED_EXTERN
+from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN
 from mcp_agent.executor.temporal.runtime import TemporalRuntime
 from mcp_agent.executor.workflow import as_result
 
@@ -42,18 +44,27 @@ class AgentInterceptor(Interceptor):
     """For every worker of an app.
 
     Args:
-        client: Reads a run's own history for steps that need it.
+        client: Reads a run's own history for steps that need it; `None` where no step is run.
         policies: The configured retry policies of steps.
         changed: Told the id of a run in this process whose public state changes; called from any thread.
+        around: What each step is run in.
     """
 
-    def __init__(self, client: Client, policies: RetryPolicies, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        client: Client | None,
+        policies: RetryPolicies,
+        changed: Callable[[str], None],
+        around: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
         self._client = client
         self._changed = changed
+        self._around = around
         self._run_interceptor = type("RunInterceptor", (RunInterceptor,), {"policies": policies})
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return StepInterceptor(next, self._client)
+        assert self._client is not None
+        return StepInterceptor(next, self._client, self._around)
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         input.unsafe_extern_functions[CHANGED_EXTERN] = self._changed  # pyright: ignore[reportArgumentType]
@@ -66,8 +77,8 @@ class RunInterceptor(WorkflowInboundInterceptor):
     policies = RetryPolicies()
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
-        super().init(outbound)
         self._runtime = TemporalRuntime(self.policies)
+        super().init(CarryingOutbound(outbound, self._runtime))
         workflow.set_update_handler(ANSWER_UPDATE, self._answer, validator=self._check_answer)
         if workflow.get_dynamic_signal_handler() is None:
             workflow.set_dynamic_signal_handler(self._keep_signal)
@@ -90,16 +101,27 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
         self._enter()
+        self._runtime.take_over(input.headers.get(CARRIED_HEADER))
         try:
             result = as_result(await super().execute_workflow(input))
             encode(result, f"The result of `{self._runtime.info.workflow}`")
         except _NOT_OURS:
+            raise
+        except runtime.ContinueAsNew as again:
+            await self._continue(input, again)
             raise
         except Exception as error:
             raise as_run_failure(error) from error.__cause__
         if result.error is not None:
             self._runtime.publish(failed=True)
         return result
+
+    async def _continue(self, input: ExecuteWorkflowInput, again: runtime.ContinueAsNew) -> None:
+        try:
+            args = bind_positional(input.run_fn, again.new_args)
+            await self._runtime.continue_as_new(args)
+        except CallError as error:  # the arguments do not fit, or are too large
+            raise as_run_failure(error) from None
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
         self._enter()
@@ -128,26 +150,46 @@ class RunInterceptor(WorkflowInboundInterceptor):
             raise as_run_failure(error) from error.__cause__
 
 
+class CarryingOutbound(WorkflowOutboundInterceptor):
+    """Hands a run's mail and usage to the run that continues it."""
+
+    def __init__(self, next: WorkflowOutboundInterceptor, run: TemporalRuntime) -> None:
+        super().__init__(next)
+        self._run = run
+
+    def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
+        input.headers = {**input.headers, CARRIED_HEADER: self._run.hand_over()}
+        super().continue_as_new(input)
+
+
 class StepInterceptor(ActivityInboundInterceptor):
     """Gives a step its context, tells Temporal that it is alive, and turns its errors into failures."""
 
-    def __init__(self, next: ActivityInboundInterceptor, client: Client) -> None:
+    def __init__(
+        self,
+        next: ActivityInboundInterceptor,
+        client: Client,
+        around: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
         super().__init__(next)
         self._client = client
+        self._around = around
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
+        pulse = Pulse(tuple(info.heartbeat_details))
         context = step_context.StepContext(
             step=info.activity_type,
             run_id=info.workflow_id or "",
             workflow=info.workflow_type or "",
             attempt=info.attempt,
-            heartbeat=activity.heartbeat,
+            heartbeat=pulse.beat,
+            heartbeat_details=pulse.details,
             history=RunHistory(self._client, info.workflow_id or "", info.workflow_run_id),
         )
         try:
             with step_context.entered(context):
-                async with _alive(info):
+                async with self._around(), _alive(info, pulse):
                     result = await super().execute_activity(input)
             encode(result, f"The result of step `{info.activity_type}`")
         except FailureError:
@@ -157,18 +199,28 @@ class StepInterceptor(ActivityInboundInterceptor):
         return result
 
 
+class Pulse:
+    """What a step told last: told again with each of the heartbeats that are sent by themselves."""
+
+    def __init__(self, details: tuple[Any, ...]) -> None:
+        self.details = details
+
+    def beat(self, *details: Any) -> None:
+        self.details = details
+        activity.heartbeat(*details)
+
+
 @asynccontextmanager
-async def _alive(info: activity.Info) -> AsyncGenerator[None, None]:
+async def _alive(info: activity.Info, pulse: Pulse) -> AsyncGenerator[None, None]:
     """Heartbeats while the step runs, so that a dead worker is noticed and a cancel arrives at once."""
     if not info.heartbeat_timeout:
         yield
         return
     interval = min(info.heartbeat_timeout.total_seconds() / 4, 1.0)
-    details = info.heartbeat_details
 
     async def beat() -> None:
         while True:
-            activity.heartbeat(*details)
+            activity.heartbeat(*pulse.details)
             await asyncio.sleep(interval)
 
     beating = asyncio.create_task(beat())

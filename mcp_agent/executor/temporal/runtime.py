@@ -7,26 +7,42 @@ import dataclasses
 import logging
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import anyio
 import anyio._backends._asyncio  # pyright: ignore[reportUnusedImport] - else imported lazily, inside the sandbox
+from pydantic import BaseModel
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
-from mcp_agent.errors import StepCancelledError, StepTimeoutError, WorkflowApplicationError
+from mcp_agent.errors import IdempotencyConflict, StepCancelledError, StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime
-from mcp_agent.executor.payloads import encode
+from mcp_agent.executor.children import ChildOptions
+from mcp_agent.executor.definition import input_digest
+from mcp_agent.executor.payloads import check_size, encode
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike
+from mcp_agent.executor.runs import RunUsage
 from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
-from mcp_agent.executor.temporal.names import CHANGED_EXTERN, STATE_MEMO
+from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
+from mcp_agent.executor.temporal.endings import is_cancellation
+from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_MEMO
+from mcp_agent.executor.workflow_signal import KeptMail
 
+FIRST_VERSION = 1
 _OPTIONS = ("schedule_to_close_timeout", "schedule_to_start_timeout", "task_queue", "summary")
+
+
+class Carried(BaseModel):
+    """What goes along when a run continues as new. Stored: add, never rename."""
+
+    mail: KeptMail
+    usage: RunUsage | None = None
 
 
 class TemporalRuntime(runtime.WorkflowRuntime):
@@ -75,6 +91,73 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         workflow.upsert_memo({STATE_MEMO: state.model_dump(mode="json", by_alias=True, exclude_defaults=True)})
         if not self.is_replaying():
             workflow.extern_functions()[CHANGED_EXTERN](self.info.run_id)
+
+    def get_version(self, change_id: str, minimum: int, maximum: int) -> int:
+        """One marker a version: a run that has passed here has that of the newest version there was."""
+        for version in range(maximum, minimum - 1, -1):
+            if workflow.patched(f"{change_id}-{version}"):
+                return version
+        if minimum > FIRST_VERSION:
+            raise WorkflowApplicationError(
+                f"This run took a version of `{change_id}` that is older than {minimum}, and its code is gone: "
+                f"put it back, and use `get_version({change_id!r}, {FIRST_VERSION}, {maximum})`, until such runs have ended.",
+                type="VersionRemoved",
+                non_retryable=True,
+            )
+        return minimum
+
+    def should_continue_as_new(self) -> bool:
+        return workflow.info().is_continue_as_new_suggested()
+
+    async def start_child(self, name: str, args: Sequence[Any], options: ChildOptions, result_type: Any) -> TemporalChild:
+        check_size(args)
+        child_id = options.id or self.child_id(name)
+        try:
+            handle = await workflow.start_child_workflow(
+                name,
+                args=list(args),
+                id=child_id,
+                result_type=result_type,
+                parent_close_policy=PARENT_CLOSE[options.parent_close_policy],
+                task_queue=options.task_queue,
+                execution_timeout=options.execution_timeout,
+                run_timeout=options.run_timeout,
+                task_timeout=options.task_timeout,
+                memo={**options.memo, RUN_MEMO: {"input_digest": input_digest(args), "parent": self.info.run_id}},
+            )
+        except WorkflowAlreadyStartedError:
+            raise IdempotencyConflict(f"Run `{child_id}` exists: choose another `id`.") from None
+        return TemporalChild(handle)
+
+    async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
+        await signalled(workflow.get_external_workflow_handle(run_id).signal(name, args=list(args)), run_id)
+
+    def record_metric(self, name: str, value: float, attributes: Mapping[str, str | int | float | bool]) -> None:
+        meter = workflow.metric_meter().create_histogram_float(name)
+        meter.record(value, dict(attributes))
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        return is_cancellation(error)
+
+    async def continue_as_new(self, args: Sequence[Any]) -> None:
+        """Ends this run of the chain, as soon as its handlers are done, and hands its mail and usage to the next."""
+        check_size(args)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self.progress = None
+        self.mailbox.withdraw()
+        self.publish()
+        workflow.continue_as_new(args=list(args))
+
+    def hand_over(self) -> Payload:
+        """What the run that continues this one takes over."""
+        return workflow.payload_converter().to_payload(Carried(mail=self.mailbox.kept(), usage=self.usage))
+
+    def take_over(self, payload: Payload | None) -> None:
+        """Takes over what the run before has handed over."""
+        if payload is not None:
+            carried: Carried = workflow.payload_converter().from_payload(payload, Carried)
+            self.mailbox.restore(carried.mail)
+            self.usage = carried.usage
 
     async def run_step(self, call: StepCall) -> Any:
         for arg in call.args:

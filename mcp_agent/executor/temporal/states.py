@@ -23,10 +23,10 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
 )
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
-from mcp_agent.executor.temporal.names import STATE_MEMO
+from mcp_agent.executor.temporal.endings import failure_of
+from mcp_agent.executor.temporal.names import OWN_MEMO, STATE_MEMO
 from mcp_agent.executor.workflow import WorkflowResult
 
 _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
@@ -66,6 +66,7 @@ async def summary(execution: WorkflowExecution) -> RunState:
         pending_inputs=tuple(public.pending_inputs) if closed is None else (),
         progress=public.progress,
         usage=public.usage,
+        memo={name: value for name, value in memo.items() if not name.startswith(OWN_MEMO)},
     )
 
 
@@ -112,22 +113,6 @@ async def _with_ending(client: Client, state: RunState) -> RunState:
     failure = None if result.error is None else RunFailure(code="workflow_error", message=result.error)
     status: RunStatus = state.status if failure is None else "failed"
     return replace(state, status=status, result=result.value, metadata=result.metadata, error=failure)
-
-
-def failure_of(cause: BaseException) -> RunFailure:
-    """Why a run ended, as it is told to clients."""
-    if isinstance(cause, ActivityError) and cause.cause is not None:
-        return failure_of(cause.cause)
-    if isinstance(cause, ApplicationError):
-        inner = cause.cause
-        return RunFailure(
-            code=cause.type or "ApplicationError",
-            message=cause.message,
-            retryable=not cause.non_retryable,
-            cause=str(inner) if inner is not None else None,
-        )
-    message = cause.message if isinstance(cause, FailureError) else str(cause)
-    return RunFailure(code=type(cause).__name__, message=message)
 
 
 async def _with_pending_task(client: Client, description: WorkflowExecutionDescription, state: RunState) -> RunState:

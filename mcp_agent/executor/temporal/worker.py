@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
-from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from mcp_agent.activities.builtin import builtin_tasks, tasks_of_modules
+from mcp_agent.activities.builtin import app_tasks
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.connection import open_connection
-from mcp_agent.executor.temporal.interceptors import AgentInterceptor
+from mcp_agent.executor.temporal.plugin import AgentPlugin
 from mcp_agent.executor.workflow_task import TaskDefinition
 
-logger = logging.getLogger(__name__)
-
-# What workflow code may import as it is: libraries that hold no state of a run. Everything else is executed anew per run.
-PASSTHROUGH = (
-    "mcp_agent",
-    "annotated_types",
-    "anthropic",
-    "anyio",
-    "google.genai",
-    "httpcore2",
-    "httpx2",
-    "jsonschema",
-    "mcp",
-    "mcp_types",
-    "openai",
-    "opentelemetry",
-    "pydantic",
-    "pydantic_core",
-    "pydantic_settings",
-    "sniffio",
-    "typing_extensions",
-    "typing_inspection",
-    "yaml",
-)
-STICKY_TIMEOUT = timedelta(seconds=1)
-HEARTBEAT_THROTTLE = timedelta(milliseconds=500)
 GRACE = timedelta(seconds=5)
-SYNC_STEP_THREADS = 32
 
 
 def make_worker(
@@ -64,47 +32,14 @@ def make_worker(
     settings = registry.settings.temporal
     if settings.max_concurrent_activities is not None:
         options.setdefault("max_concurrent_activities", settings.max_concurrent_activities)
-    options.setdefault("activity_executor", ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="mcp-agent-step"))
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[definition.cls for definition in registry.workflows.values()],
-        activities=[_activity(task) for task in tasks.values()],
-        interceptors=[AgentInterceptor(client, registry.settings.retry_policies(), changed)],
-        workflow_runner=SandboxedWorkflowRunner(restrictions=_restrictions(settings.passthrough_modules)),
-        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=GRACE,
+        plugins=[AgentPlugin(registry, tasks, changed)],
         **options,
     )
-
-
-def _restrictions(more: Sequence[str]) -> SandboxRestrictions:
-    return SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH, *more)
-
-
-def _activity(task: TaskDefinition) -> Callable[..., Any]:
-    """The task's function as an activity. A wrapper of its own, so that one function may serve under two names."""
-    target = task.function
-
-    async def run_async(*args: Any) -> Any:
-        return await target(*args)
-
-    def run_in_thread(*args: Any) -> Any:
-        return target(*args)
-
-    run: Any = run_async if inspect.iscoroutinefunction(target) else run_in_thread
-    run.__wrapped__ = target  # signature and types are the function's
-    run.__annotations__ = getattr(target, "__annotations__", {})
-    return activity.defn(name=task.name)(run)
-
-
-@asynccontextmanager
-async def app_tasks(registry: Registry) -> AsyncGenerator[dict[str, TaskDefinition], None]:
-    """Every step that the app's runs may ask for, by name."""
-    async with builtin_tasks(registry.settings) as builtin:
-        yield {**builtin, **tasks_of_modules(registry.settings), **registry.tasks}
 
 
 class AppWorker:

@@ -12,7 +12,7 @@ from mcp_types import ToolResultContent, ToolUseContent
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.retry import RetryPolicy
 from mcp_agent.executor.runs import RunUsage
-from mcp_agent.executor.runtime import current
+from mcp_agent.executor.runtime import host
 from mcp_agent.executor.steps import StepCall, StepOptions
 from mcp_agent.workflows.llm.messages import (
     LLM_GENERATE,
@@ -88,7 +88,7 @@ class AugmentedLLM:
     def __init__(self, agent: Agent, default_request_params: RequestParams | None = None) -> None:
         self.agent = agent
         self.default_request_params = default_request_params or RequestParams()
-        self._conversation = current().unique(agent.name)
+        self._conversation = host().unique(agent.name)
         self._head: str | None = None
 
     async def generate(
@@ -140,7 +140,7 @@ class AugmentedLLM:
         return LLMSetup(instruction=instruction or None, tools=await self.agent.tool_specs())
 
     async def _ask(self, new: list[Message], setup: LLMSetup, params: RequestParams, head: str | None) -> LLMResponse:
-        runtime = current()
+        on = host()
         setup_hash = setup.hash()
         request = LLMRequest(
             conversation=self._conversation,
@@ -149,17 +149,17 @@ class AugmentedLLM:
             parent=head,
             new=new,
             setup_hash=setup_hash,
-            setup=None if setup_hash in runtime.known_setups else setup,
+            setup=None if setup_hash in on.known_setups else setup,
             params=params.for_call(),
         )
-        runtime.known_setups.add(setup_hash)
-        response: LLMResponse = await runtime.run_step(StepCall(LLM_GENERATE, (request,), MODEL_CALL, LLMResponse))
-        before = runtime.usage or RunUsage()
-        runtime.usage = RunUsage(
+        on.known_setups.add(setup_hash)
+        response: LLMResponse = await on.run_step(StepCall(LLM_GENERATE, (request,), MODEL_CALL, LLMResponse))
+        before = on.usage or RunUsage()
+        on.usage = RunUsage(
             input_tokens=before.input_tokens + response.usage.input_tokens,
             output_tokens=before.output_tokens + response.usage.output_tokens,
         )
-        runtime.publish()
+        on.publish()
         return response
 
     async def _call(self, call: ToolUseContent) -> ToolResultContent:

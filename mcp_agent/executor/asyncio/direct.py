@@ -1,0 +1,61 @@
+"""Agents outside of runs: in steps, in `@app.tool` functions and in scripts. Their calls are made at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp_agent.activities.builtin import BuiltinTasks
+from mcp_agent.config import Settings
+from mcp_agent.executor.agent_host import AgentHost, hosted_by
+from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
+from mcp_agent.executor.runtime import RunInfo
+from mcp_agent.executor.step_context import current_step
+from mcp_agent.executor.steps import StepCall
+from mcp_agent.executor.workflow_task import TaskDefinition
+
+
+class DirectHost(AgentHost):
+    """Runs the framework's steps in this task, with retries. Its downstream connections are its own, opened on first use.
+
+    Args:
+        settings: Servers, models and retry policies.
+        shared: Steps that are taken from a worker instead: those that call models.
+    """
+
+    def __init__(self, settings: Settings, shared: Mapping[str, TaskDefinition]) -> None:
+        super().__init__()
+        self._settings = settings
+        self._shared = shared
+        self._journal = StepJournal()
+        self._builtin: BuiltinTasks | None = None
+
+    async def run_step(self, call: StepCall) -> Any:
+        if self._builtin is None:
+            self._builtin = BuiltinTasks(self._settings)
+        tasks = {**self._builtin.models, **self._builtin.downstream, **self._shared}
+        runner = StepRunner(tasks, self._settings.retry_policies())
+        step = current_step()
+        run_id = step.run_id if step is not None else ""
+        info = RunInfo(run_id, step.workflow if step is not None else "", run_id)
+        return await runner.run(call, self._journal, info, lambda: None)
+
+    def publish(self, *, failed: bool = False) -> None:
+        """Nobody watches."""
+
+    async def aclose(self) -> None:
+        """Closes its connections."""
+        if self._builtin is not None:
+            await self._builtin.aclose()
+
+
+@asynccontextmanager
+async def direct_calls(settings: Settings, shared: Mapping[str, TaskDefinition] | None = None) -> AsyncGenerator[None, None]:
+    """In the block agents may be used outside of a run; what they opened is closed at its end."""
+    host = DirectHost(settings, shared or {})
+    try:
+        with hosted_by(host):
+            yield
+    finally:
+        await host.aclose()

@@ -1,0 +1,93 @@
+"""How a run is started: `executor.start_workflow(..., workflow_id=, id_reuse_policy=, execution_timeout=, ...)`."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from mcp_agent.errors import InvalidArguments
+from mcp_agent.executor.problems import did_you_mean
+
+IdReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running"]
+SearchAttribute = str | int | float | bool | datetime | list[str]
+LONGEST_ID = 1_000
+_DURATIONS = ("execution_timeout", "run_timeout", "task_timeout", "start_delay")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """Checked when it is made.
+
+    Attributes:
+        workflow_id: The public id; one that nobody can guess by default.
+        id_reuse_policy: What happens when the id was used before.
+        execution_timeout: The longest that the run may take, continued runs included.
+        run_timeout: The longest between two continuations.
+        task_timeout: The longest that workflow code may think between two waits; Temporal only.
+        start_delay: When it begins to run.
+        memo: Kept with the run for people; not searchable.
+        search_attributes: Kept with the run for searches; Temporal only, where the namespace has them.
+
+    Raises:
+        InvalidArguments: A value is wrong; names it and what there is to choose from.
+    """
+
+    workflow_id: str | None = None
+    id_reuse_policy: IdReusePolicy = "allow_duplicate"
+    execution_timeout: timedelta | None = None
+    run_timeout: timedelta | None = None
+    task_timeout: timedelta | None = None
+    start_delay: timedelta | None = None
+    memo: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    search_attributes: Mapping[str, SearchAttribute] = field(default_factory=dict[str, SearchAttribute])
+
+    def __post_init__(self) -> None:
+        check_id("workflow_id", self.workflow_id)
+        check_choice("id_reuse_policy", self.id_reuse_policy, typing.get_args(IdReusePolicy))
+        for name in _DURATIONS:
+            check_duration(name, getattr(self, name))
+        for name, value in self.search_attributes.items():
+            if not isinstance(value, typing.get_args(SearchAttribute)[:5]) and not isinstance(value, list):
+                choices = "text, a number, a bool, a datetime or a list of texts"
+                raise InvalidArguments(f"`search_attributes.{name}` is `{value!r}`: use {choices}.")
+        try:
+            to_json(dict(self.memo))
+        except PydanticSerializationError as error:
+            raise InvalidArguments(f"`memo` has no JSON form: {error}.") from None
+
+
+def check_id(name: str, value: Any) -> None:
+    """An id for a run, or None. Raises InvalidArguments."""
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise InvalidArguments(f"`{name}` is `{value!r}`: use text.")
+    if not value.strip():
+        raise InvalidArguments(f"`{name}` is empty: leave it out, or give the run a name.")
+    if len(value) > LONGEST_ID:
+        raise InvalidArguments(f"`{name}` has {len(value):,} characters (`{value[:40]}...`); at most {LONGEST_ID:,} are kept.")
+    if not value.isprintable():
+        raise InvalidArguments(f"`{name}` is `{value!r}`: leave out the control characters.")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raises InvalidArguments for what is none of the choices."""
+    if value not in choices:
+        raise InvalidArguments(
+            f"`{name}` is `{value!r}`: use one of {', '.join(f'`{c}`' for c in choices)}. {did_you_mean(str(value), choices)}"
+        )
+
+
+def check_duration(name: str, value: Any) -> None:
+    """A positive timedelta, or None. Raises InvalidArguments."""
+    if value is None:
+        return
+    if not isinstance(value, timedelta):
+        raise InvalidArguments(f"`{name}` is `{value!r}`: use a timedelta, such as `timedelta(minutes=5)`.")
+    if value <= timedelta(0):
+        raise InvalidArguments(f"`{name}` is `{value}`: it must be longer than nothing.")

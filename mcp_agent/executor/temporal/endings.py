@@ -1,0 +1,51 @@
+"""Temporal's failures as this package tells them: how a run, a step or a child ended."""
+
+from __future__ import annotations
+
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    FailureError,
+    TerminatedError,
+)
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
+
+from mcp_agent.errors import RunCancelledError, RunFailedError, RunTerminatedError, RunTimedOutError
+from mcp_agent.executor.runs import RunFailure
+
+
+def failure_of(cause: BaseException) -> RunFailure:
+    """Why a run ended, as it is told to clients."""
+    if isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause is not None:
+        return failure_of(cause.cause)
+    if isinstance(cause, ApplicationError):
+        inner = cause.cause
+        return RunFailure(
+            code=cause.type or "ApplicationError",
+            message=cause.message,
+            retryable=not cause.non_retryable,
+            cause=str(inner) if inner is not None else None,
+        )
+    message = cause.message if isinstance(cause, FailureError) else str(cause)
+    return RunFailure(code=type(cause).__name__, message=message)
+
+
+def ending(run_id: str, cause: BaseException) -> RunFailedError:
+    """The error for a closed run that has no result."""
+    if isinstance(cause, CancelledError):
+        return RunCancelledError(f"Run `{run_id}` was cancelled.", run_id=run_id)
+    if isinstance(cause, TerminatedError):
+        return RunTerminatedError(f"Run `{run_id}` was terminated.", run_id=run_id)
+    if isinstance(cause, TemporalTimeoutError):
+        return RunTimedOutError(f"Run `{run_id}` ran out of time.", run_id=run_id)
+    failure = failure_of(cause)
+    return RunFailedError(f"Run `{run_id}` failed: {failure.message}", run_id=run_id, type=failure.code)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether a step or a child ended because it was cancelled."""
+    return isinstance(error, CancelledError) or (
+        isinstance(error, ActivityError | ChildWorkflowError) and isinstance(error.cause, CancelledError)
+    )

@@ -1,0 +1,165 @@
+"""What makes a Temporal worker or replayer run the workflows of this package: `Worker(..., plugins=[AgentPlugin(app)])`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any, cast
+
+import temporalio.worker
+from temporalio import activity
+from temporalio.client import Client, WorkflowHistory
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.converter import DataConverter, DefaultPayloadConverter
+from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from mcp_agent.activities.builtin import AppTasks
+from mcp_agent.activities.llm import LLM_GENERATE
+from mcp_agent.executor.registry import Registry
+from mcp_agent.executor.temporal.interceptors import AgentInterceptor
+from mcp_agent.executor.workflow_task import TaskDefinition
+
+# What workflow code may import as it is: libraries that hold no state of a run. Everything else is executed anew per run.
+PASSTHROUGH = (
+    "mcp_agent",
+    "annotated_types",
+    "anthropic",
+    "anyio",
+    "google.genai",
+    "httpcore2",
+    "httpx2",
+    "jsonschema",
+    "mcp",
+    "mcp_types",
+    "openai",
+    "opentelemetry",
+    "pydantic",
+    "pydantic_core",
+    "pydantic_settings",
+    "sniffio",
+    "typing_extensions",
+    "typing_inspection",
+    "yaml",
+)
+STICKY_TIMEOUT = timedelta(seconds=1)
+HEARTBEAT_THROTTLE = timedelta(milliseconds=500)
+SYNC_STEP_THREADS = 32
+_DEFAULTS: dict[str, Any] = {
+    "sticky_queue_schedule_to_start_timeout": STICKY_TIMEOUT,
+    "max_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
+    "default_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
+}
+
+
+class AgentPlugin(temporalio.worker.Plugin):
+    """Adds an app's steps, and what runs of its workflows stand on.
+
+    Args:
+        app: The app.
+        tasks: Its steps where they are open already; else the plugin opens and closes them with the worker.
+        changed: Told the id of a run in this process whose public state changes; called from any thread.
+    """
+
+    def __init__(
+        self,
+        app: Registry,
+        tasks: Mapping[str, TaskDefinition] | None = None,
+        changed: Callable[[str], None] = lambda run_id: None,
+    ) -> None:
+        self._app = app
+        self._own = None if tasks is not None else AppTasks(app)
+        self._tasks = tasks if tasks is not None else self._own.tasks if self._own is not None else {}
+        self._changed = changed
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        given = cast("dict[str, Any]", config)
+        client = _with_models(given["client"])
+        activities: list[Any] = list(given.get("activities") or ())
+        own = {activity._Definition.must_from_callable(function).name for function in activities}  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        activities += [_activity(task) for name, task in self._tasks.items() if name not in own]
+        given |= {
+            **_DEFAULTS,
+            "client": client,
+            "activities": activities,
+            "interceptors": [*(given.get("interceptors") or ()), self._interceptor(client)],
+            "workflow_runner": self._runner(given.get("workflow_runner")),
+        }
+        if given.get("activity_executor") is None:
+            given["activity_executor"] = ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="mcp-agent-step")
+        return config
+
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        try:
+            await next(worker)
+        finally:
+            if self._own is not None:
+                await self._own.aclose()
+
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        converter = config.get("data_converter")
+        config["data_converter"] = _with_models_converter(converter)
+        config["interceptors"] = [*(config.get("interceptors") or ()), self._interceptor(None)]
+        config["workflow_runner"] = self._runner(config.get("workflow_runner"))
+        return config
+
+    def run_replayer(
+        self,
+        replayer: Replayer,
+        histories: AsyncIterator[WorkflowHistory],
+        next: Callable[
+            [Replayer, AsyncIterator[WorkflowHistory]],
+            AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]],
+        ],
+    ) -> AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]]:
+        return next(replayer, histories)
+
+    def _interceptor(self, client: Client | None) -> AgentInterceptor:
+        models = {LLM_GENERATE: self._tasks[LLM_GENERATE]} if LLM_GENERATE in self._tasks else {}
+        policies = self._app.settings.retry_policies()
+        return AgentInterceptor(client, policies, self._changed, lambda: self._app.direct_calls(models))
+
+    def _runner(self, runner: Any) -> Any:
+        """Passes libraries through the sandbox; a runner that is none is the user's own choice."""
+        if runner is not None and not isinstance(runner, SandboxedWorkflowRunner):
+            return runner
+        restrictions = runner.restrictions if runner is not None else SandboxRestrictions.default
+        more: Sequence[str] = self._app.settings.temporal.passthrough_modules
+        return SandboxedWorkflowRunner(restrictions=restrictions.with_passthrough_modules(*PASSTHROUGH, *more))
+
+
+def _with_models(client: Client) -> Client:
+    """A client that reads and writes models, where it has Temporal's default converter."""
+    config = client.config()
+    if config["data_converter"] is _with_models_converter(config["data_converter"]):
+        return client
+    config["data_converter"] = _with_models_converter(config["data_converter"])
+    return Client(**config)
+
+
+def _with_models_converter(converter: DataConverter | None) -> DataConverter:
+    if converter is None:
+        return pydantic_data_converter
+    if converter.payload_converter_class is DefaultPayloadConverter:
+        return dataclasses.replace(converter, payload_converter_class=PydanticPayloadConverter)
+    return converter
+
+
+def _activity(task: TaskDefinition) -> Callable[..., Any]:
+    """The task's function as an activity. A wrapper of its own, so that one function may serve under two names."""
+    target = task.function
+
+    async def run_async(*args: Any) -> Any:
+        return await target(*args)
+
+    def run_in_thread(*args: Any) -> Any:
+        return target(*args)
+
+    run: Any = run_async if inspect.iscoroutinefunction(target) else run_in_thread
+    run.__wrapped__ = target  # signature and types are the function's
+    run.__annotations__ = getattr(target, "__annotations__", {})
+    return activity.defn(name=task.name)(run)
