@@ -248,8 +248,12 @@ class InProcessRun(runtime.WorkflowRuntime):
     def _spawn(self, handling: Any) -> asyncio.Task[Any]:
         task = self._loop.create_task(handling, context=self._context.copy())
         self._handlers.add(task)
-        task.add_done_callback(self._handlers.discard)
+        task.add_done_callback(self._handled)
         return task
+
+    def _handled(self, task: asyncio.Task[Any]) -> None:
+        self._handlers.discard(task)
+        self.wake()  # the run may wait for its handlers
 
     async def _signal(self, handler: Handler, args: list[Any]) -> None:
         try:
@@ -339,14 +343,17 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     def wake(self) -> None:
         """Asks every condition again; called after each step that one of the run's tasks takes."""
-        for condition, future in self._conditions:
-            if future.done():
-                continue
-            try:
-                if condition():
-                    future.set_result(None)
-            except Exception as error:
-                future.set_exception(error)
+        if not self._conditions:
+            return
+        with runtime.entered(self):  # whoever calls this
+            for condition, future in self._conditions:
+                if future.done():
+                    continue
+                try:
+                    if condition():
+                        future.set_result(None)
+                except Exception as error:
+                    future.set_exception(error)
 
     async def run_step(self, call: StepCall) -> Any:
         return await self._runner.run(call, self._journal, self._info, self._changed)

@@ -119,6 +119,7 @@ def _plain(handler: Handler) -> Callable[..., Any]:
         return function(self, name, converted(args))
 
     chosen = waits if inspect.iscoroutinefunction(function) else returns
+    chosen.__annotations__ = {"name": str, "args": typing.Sequence[RawValue]}  # what Temporal compares with
     chosen.__name__, chosen.__qualname__, chosen.__doc__ = function.__name__, function.__qualname__, function.__doc__
     mark(chosen, handler)
     return chosen

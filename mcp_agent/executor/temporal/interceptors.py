@@ -103,6 +103,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
         self._enter()
         self._runtime.take_over(input.headers.get(CARRIED_HEADER))
         try:
+            await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
             result = as_result(await super().execute_workflow(input))
             encode(result, f"The result of `{self._runtime.info.workflow}`")
         except _NOT_OURS:
