@@ -24,7 +24,7 @@ from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.runtime import current_or_none, running
 from mcp_agent.executor.step_context import current_step
-from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, Workflow
+from mcp_agent.executor.workflow import APP_MARK, NAME_MARK, RUN_MARK, Workflow
 from mcp_agent.executor.workflow_task import TaskDefinition, definition_of, workflow_task
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -136,6 +136,10 @@ class MCPApp:
             finally:
                 self._executor = None
 
+    def replayer(self) -> Any:
+        """Replays recorded runs against the code of today: see `mcp_agent.executor.temporal.replaying.AppReplayer`."""
+        return importlib.import_module("mcp_agent.executor.temporal.replaying").AppReplayer(self)
+
     @asynccontextmanager
     async def direct_calls(self, shared: Mapping[str, TaskDefinition] | None = None) -> AsyncGenerator[None, None]:
         """In the block agents may be used outside of a run, as in steps: with connections of their own, and no record."""
@@ -167,6 +171,7 @@ class MCPApp:
             )
         self._workflows[definition.name] = definition
         setattr(definition.cls, NAME_MARK, definition.name)
+        setattr(definition.cls, APP_MARK, self)
 
     def workflow_run(self, function: F) -> F:
         """Marks the `run` of a workflow class.

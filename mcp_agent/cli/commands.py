@@ -77,6 +77,28 @@ def worker(app: Target = None, config: Config = None) -> None:
     asyncio.run(work(loaded))
 
 
+@cli.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Histories as JSON, as Temporal's web page downloads them.")],
+    app: Target = None,
+    config: Config = None,
+) -> None:
+    """Replays recorded runs against the code of today, and fails if one would go another way."""
+    loaded, _ = _load(app, config)
+    replayer = loaded.replayer()
+    failed = False
+    for file in files:
+        try:
+            done = asyncio.run(replayer.replay_workflow(file))
+        except MCPAgentError as error:
+            failed = True
+            typer.echo(f"{file}: {error}")
+        else:
+            typer.echo(f"{file}: ok, {done.workflow}, {done.events} events")
+    if failed:
+        raise typer.Exit(1)
+
+
 @dev.command()
 def status(config: Config = None) -> None:
     """Says where the embedded Temporal is."""

@@ -283,6 +283,7 @@ class TestStarting:
         await again.terminate()
         with pytest.raises(RunTerminatedError):
             await again.result()
+        await again.terminate()  # harmless on one that has ended
         failed = await executor.start_workflow(
             "Child", "value", workflow_id=run_id, id_reuse_policy="allow_duplicate_failed_only"
         )

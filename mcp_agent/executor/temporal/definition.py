@@ -20,6 +20,7 @@ from temporalio.exceptions import ApplicationError
 from mcp_agent.executor.handlers import MARK, Handler, mark
 from mcp_agent.executor.method_steps import is_step_method, step_name
 from mcp_agent.executor.runtime import current_or_none
+from mcp_agent.executor.temporal.clock import give_workflow_time
 from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, Workflow
 
 _ATTRIBUTE = "__temporal_workflow_definition"
@@ -58,6 +59,7 @@ def define(cls: type, name: str) -> None:
             elif base is not Workflow and is_step_method(member):
                 _let_execute(base, member)
     temporalio.workflow.defn(name=name)(cls)
+    give_workflow_time(cls)
 
 
 def _checked(run: Callable[..., Any]) -> Callable[..., Any]:

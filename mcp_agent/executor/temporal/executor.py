@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -55,7 +56,10 @@ from mcp_agent.executor.temporal.search_attributes import typed_search_attribute
 from mcp_agent.executor.temporal.states import RPC_TIMEOUT
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 
+logger = logging.getLogger(__name__)
+
 START_ATTEMPTS = 3
+UNSERVED_CHECK = 0.3  # seconds; most runs have ended by then
 FIRST_LOOK = 0.05
 LONGEST_LOOK = 1.0
 AFTER_HINT = 0.02
@@ -276,6 +280,14 @@ class TemporalExecutor(Executor):
             return f"{query} AND ExecutionStatus IN ('Failed', 'Completed')"
         return query if which.status is None else f"{query} AND ExecutionStatus = '{_QUERY_STATUS[which.status]}'"
 
+    async def warn_if_unserved(self, run_id: str) -> None:
+        """Says, to somebody who waits for a run, that no worker serves its queue."""
+        await asyncio.sleep(UNSERVED_CHECK)
+        with suppress(RPCError):  # who waits is told of it in another way
+            description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
+            if description.close_time is None and not await states.served(self._client, description.task_queue):
+                logger.warning("run %s waits: %s", run_id, states.no_worker_text(description.task_queue))
+
     def result_type(self, workflow: str | None) -> type[WorkflowResult[Any]]:
         """What a handle's result is read as."""
         definition = self._registry.workflows.get(workflow or "")
@@ -348,8 +360,11 @@ class TemporalExecutor(Executor):
             await self._client.get_workflow_handle(run_id).cancel(reason=reason or "", rpc_timeout=RPC_TIMEOUT)
 
     async def terminate_run(self, run_id: str, reason: str | None) -> None:
-        async with _reaching(run_id):
-            await self._client.get_workflow_handle(run_id).terminate(reason=reason, rpc_timeout=RPC_TIMEOUT)
+        try:
+            async with _reaching(run_id):
+                await self._client.get_workflow_handle(run_id).terminate(reason=reason, rpc_timeout=RPC_TIMEOUT)
+        except NotFound:
+            await self.describe_run(run_id)  # a run that has ended: harmless
 
     def run_page(self, state: RunState) -> str | None:
         if self._ui_url is None or state.engine_run_id is None:
@@ -381,6 +396,13 @@ class TemporalRunHandle:
     async def result(self) -> WorkflowResult[Any]:
         result_type = self._executor.result_type(self._workflow)
         handle: Any = self._executor.client.get_workflow_handle(self._run_id, result_type=result_type)
+        warning = asyncio.create_task(self._executor.warn_if_unserved(self._run_id))
+        try:
+            return await self._result(handle)
+        finally:
+            warning.cancel()
+
+    async def _result(self, handle: Any) -> WorkflowResult[Any]:
         while True:
             try:
                 return await handle.result()

@@ -1,0 +1,36 @@
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from mcp_agent.config import Settings
+from mcp_agent.executor.executor import Executor
+from mcp_agent.executor.temporal.binary import find_or_make_binary
+from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE, data_dir, ensure, status
+from tests.specification import blocks_as_written as blocks
+from tests.specification.servers import settings
+from tests.support import until_gone
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Path, None]:
+    """The folder of an embedded Temporal for the session."""
+    folder = tmp_path_factory.mktemp("temporal")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(GRACE_VARIABLE, "1")
+        async with ensure(data_dir(folder), await find_or_make_binary(None, print), print):
+            server = status(folder)
+            yield folder
+    assert server is not None
+    await until_gone(server.keeper_pid, server.server_pid)
+
+
+@pytest.fixture(scope="module", params=["asyncio", "temporal"])
+async def executor(
+    request: pytest.FixtureRequest, temporal: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Executor, None]:
+    """An engine that runs the specification's blocks."""
+    given = settings(tmp_path_factory.mktemp("documents"))
+    blocks.app.use(Settings(execution_engine=request.param, temporal={"data_dir": temporal}, **given))
+    async with blocks.app.open_executor(worker=True) as opened:
+        yield opened
