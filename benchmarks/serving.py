@@ -17,7 +17,7 @@ CALLS = 200
 
 
 async def start_up(bench: Bench) -> list[Row]:
-    ours, floor = await pairs(lambda: initialized(bench.ours()), lambda: initialized(bench.floor("server")), 11)
+    ours, floor = await pairs(lambda: initialized(bench.ours()), lambda: initialized(bench.floor("server")), 25)
     return [Row("process start to `initialize` answered, stdio, Temporal configured", ms(ours), ms(floor), ours / floor, 1.3)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
 
@@ -18,6 +18,8 @@ class WorkflowResult(BaseModel, Generic[T]):
         error: Why there is none. A run that returns an error ends as `failed` with code `workflow_error`.
         metadata: Anything worth keeping beside the value.
     """
+
+    model_config = ConfigDict(defer_build=True)
 
     value: T | None = None
     error: str | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
 from mcp_agent.errors import AlreadyAnswered, InvalidArguments, NotWaiting
@@ -63,6 +63,8 @@ class _Request:
 
 class KeptMail(BaseModel):
     """The part of a mailbox that outlives `continue_as_new`. Stored: add, never rename."""
+
+    model_config = ConfigDict(defer_build=True)
 
     signals: dict[str, list[Any]] = {}
     early: dict[str, Any] = {}

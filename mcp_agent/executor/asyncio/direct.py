@@ -21,7 +21,7 @@ class DirectHost(AgentHost):
 
     Args:
         settings: Servers, models and retry policies.
-        shared: Steps that are taken from a worker instead: those that call models.
+        shared: A worker's steps: those that call models are used from there, those that talk to servers are not.
     """
 
     def __init__(self, settings: Settings, shared: Mapping[str, TaskDefinition]) -> None:
@@ -34,7 +34,7 @@ class DirectHost(AgentHost):
     async def run_step(self, call: StepCall) -> Any:
         if self._builtin is None:
             self._builtin = BuiltinTasks(self._settings)
-        tasks = {**self._builtin.models, **self._builtin.downstream, **self._shared}
+        tasks = {**self._builtin.models, **self._shared, **self._builtin.downstream}
         runner = StepRunner(tasks, self._settings.retry_policies())
         step = current_step()
         run_id = step.run_id if step is not None else ""

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from mcp_agent.activities.llm import LLM_GENERATE
 from mcp_agent.errors import (
     AlreadyClosed,
     CallError,
@@ -47,8 +46,7 @@ class InProcessExecutor(Executor):
 
     def __init__(self, registry: Registry, tasks: Mapping[str, TaskDefinition]) -> None:
         self._registry = registry
-        models = {LLM_GENERATE: tasks[LLM_GENERATE]} if LLM_GENERATE in tasks else {}
-        self._runner = StepRunner(tasks, registry.settings.retry_policies(), lambda: registry.direct_calls(models))
+        self._runner = StepRunner(tasks, registry.settings.retry_policies(), lambda: registry.direct_calls(tasks))
         self._runs: OrderedDict[str, _Run] = OrderedDict()
 
     @property

@@ -19,7 +19,6 @@ from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, Wo
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from mcp_agent.activities.builtin import AppTasks
-from mcp_agent.activities.llm import LLM_GENERATE
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.interceptors import AgentInterceptor
 from mcp_agent.executor.workflow_task import TaskDefinition
@@ -119,9 +118,8 @@ class AgentPlugin(temporalio.worker.Plugin):
         return next(replayer, histories)
 
     def _interceptor(self, client: Client | None) -> AgentInterceptor:
-        models = {LLM_GENERATE: self._tasks[LLM_GENERATE]} if LLM_GENERATE in self._tasks else {}
         policies = self._app.settings.retry_policies()
-        return AgentInterceptor(client, policies, self._changed, lambda: self._app.direct_calls(models))
+        return AgentInterceptor(client, policies, self._changed, lambda: self._app.direct_calls(self._tasks))
 
     def _runner(self, runner: Any) -> Any:
         """Passes libraries through the sandbox; a runner that is none is the user's own choice."""
