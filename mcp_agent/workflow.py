@@ -17,11 +17,12 @@ from typing import Any, NoReturn, TypeVar, get_args, overload
 
 from mcp_agent.errors import DefinitionError, InvalidArguments, NotInWorkflowError
 from mcp_agent.executor.children import ChildHandle, ChildOptions, ParentClosePolicy
+from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional
 from mcp_agent.executor.handlers import Handler, HandlerKind, mark
 from mcp_agent.executor.method_steps import task_of_method
 from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike, check_policy
-from mcp_agent.executor.runtime import ContinueAsNew, RunInfo, check_outermost, current, current_or_none
+from mcp_agent.executor.runtime import RunInfo, check_outermost, current, current_or_none
 from mcp_agent.executor.start_options import check_choice, check_duration, check_id
 from mcp_agent.executor.step_context import StepContext, current_step
 from mcp_agent.executor.steps import StepCall, StepOptions

@@ -39,7 +39,9 @@ class WorkflowHandle(Protocol, Generic[T]):
 
     async def signal(self, name: str, *args: Any) -> None: ...
 
-    async def query(self, name: str, *args: Any) -> Any: ...
+    async def query(self, name: str, *args: Any) -> Any:
+        """Asks the run; it does not change. Raises NotFound, or WorkflowApplicationError, type `QueryFailed`."""
+        ...
 
     async def update(self, name: str, *args: Any) -> Any:
         """Calls an update handler and waits for what it returns.

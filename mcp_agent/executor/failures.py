@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.runs import RunFailure
 
 MESSAGE_LIMIT = 4_000
+
+
+def error_text(error: BaseException) -> str:
+    """An exception's text, bounded, and such that it can be sent and stored: exceptions of user code can be anything."""
+    try:
+        text = str(error)
+    except Exception as second:
+        text = f"(its text cannot be read: {type(second).__name__})"
+    return text[:MESSAGE_LIMIT].encode("utf-8", "backslashreplace").decode()
+
+
+@contextmanager
+def contained() -> Generator[None, None, None]:
+    """What user code raises past `Exception` becomes an error of that code: `sys.exit()` in a step must not end the server.
+
+    Raises:
+        WorkflowApplicationError: Type `SystemExit`, `KeyboardInterrupt` or the name of another class that is no `Exception`.
+    """
+    try:
+        yield
+    except (Exception, asyncio.CancelledError, GeneratorExit, ContinueAsNew):
+        raise
+    except BaseException as error:
+        text = f"`{type(error).__name__}` was raised: {error_text(error)}"
+        raise WorkflowApplicationError(text, type=type(error).__name__, non_retryable=True) from error
+
+
+async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a plain function in a thread."""
+    return await asyncio.to_thread(call_plain, function, args)
+
+
+def call_plain(function: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Calls a function; StopIteration becomes a RuntimeError, as in a coroutine: no future can hold it."""
+    try:
+        return function(*args)
+    except StopIteration as error:
+        raise RuntimeError("the function raised StopIteration") from error
 
 
 def failure_type(error: BaseException) -> str:
@@ -17,7 +60,7 @@ def failure_type(error: BaseException) -> str:
 
 def failure_message(error: BaseException) -> str:
     """The error's text, and for a programming error the place that raised it, bounded."""
-    text = str(error)[:MESSAGE_LIMIT]
+    text = error_text(error)
     if isinstance(error, WorkflowApplicationError):
         return text
     frames = traceback.extract_tb(error.__traceback__)
@@ -35,7 +78,7 @@ def run_failure(error: BaseException) -> RunFailure:
         code=failure_type(error),
         message=failure_message(error),
         retryable=retryable,
-        cause=f"{failure_type(cause)}: {str(cause)[:MESSAGE_LIMIT]}" if cause is not None else None,
+        cause=f"{failure_type(cause)}: {error_text(cause)}" if cause is not None else None,
     )
 
 
@@ -44,3 +87,8 @@ def as_step_failure(error: Exception) -> WorkflowApplicationError:
     if isinstance(error, WorkflowApplicationError):
         return error
     return WorkflowApplicationError(failure_message(error), type=failure_type(error))
+
+
+def query_failure(run_id: str, query: str, why: str) -> WorkflowApplicationError:
+    """A query handler raised, or answered with what cannot be sent. The run goes on."""
+    return WorkflowApplicationError(f"Query `{query}` of run `{run_id}` failed: {why}", type="QueryFailed", non_retryable=True)

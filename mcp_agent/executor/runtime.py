@@ -42,14 +42,6 @@ class RunInfo:
     task_queue: str | None = None
 
 
-class ContinueAsNew(BaseException):
-    """Ends the run and starts it again with these arguments. No `Exception`: workflow code must not catch it by the way."""
-
-    def __init__(self, args: Sequence[Any]) -> None:
-        super().__init__("continue as new")
-        self.new_args = list(args)
-
-
 class WorkflowRuntime(AgentHost):
     """One run, seen from inside. Every method is deterministic on a durable engine."""
 

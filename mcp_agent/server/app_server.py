@@ -28,6 +28,7 @@ from mcp_agent import __version__
 from mcp_agent.app import MCPApp
 from mcp_agent.errors import CallError, DefinitionError, WorkflowApplicationError
 from mcp_agent.executor.asyncio.executor import open_executor as open_local
+from mcp_agent.executor.failures import error_text
 from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.server.engine_host import EngineHost
 from mcp_agent.server.entries import Request, ToolEntry, refusal, refused
@@ -141,7 +142,7 @@ class AgentServer:
             raise
         except Exception as error:
             logger.exception("tool `%s` failed", params.name)
-            return refusal("internal_error", f"{type(error).__name__}: {error}")
+            return refusal("internal_error", f"{type(error).__name__}: {error_text(error)}")
 
     async def _list_resources(self, _: Request, params: PaginatedRequestParams | None) -> ListResourcesResult:
         return ListResourcesResult(resources=[])

@@ -58,6 +58,7 @@ def answer(text: str, data: dict[str, Any], *, is_error: bool = False) -> CallTo
 
 def refusal(code: str, message: str, *, retryable: bool = False) -> CallToolResult:
     """A call that was refused: nothing was changed (`contract.md`, "Errors of a call")."""
+    message = message.encode("utf-8", "backslashreplace").decode()  # it may quote what cannot be sent
     return answer(f"{code}: {message}", {"code": code, "message": message, "retryable": retryable}, is_error=True)
 
 

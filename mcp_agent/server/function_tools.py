@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, cast
 
 from mcp_types import CallToolResult, ContentBlock, TextContent, Tool, ToolAnnotations
@@ -16,6 +17,7 @@ from mcp_agent.app import FunctionTool
 from mcp_agent.errors import CallError
 from mcp_agent.executor.asyncio.executor import InProcessExecutor
 from mcp_agent.executor.definition import arguments_model
+from mcp_agent.executor.failures import contained, error_text, failure_type, in_thread
 from mcp_agent.executor.registry import new_run_id
 from mcp_agent.server.entries import Request, ToolEntry, parsed, refusal, schema_of
 from mcp_agent.server.names import check_name
@@ -115,11 +117,14 @@ def _invoker(
     function: Callable[..., Any], around: Callable[[], AbstractAsyncContextManager[None]]
 ) -> Callable[[list[Any]], Coroutine[Any, Any, Any]]:
     if not inspect.iscoroutinefunction(function):
-        return lambda values: asyncio.to_thread(function, *values)
+        target: Callable[..., Coroutine[Any, Any, Any]] = partial(in_thread, function)
+    else:
+        target = function
 
     async def invoke(values: list[Any]) -> Any:
-        async with around():
-            return await function(*values)
+        with contained():
+            async with around():
+                return await target(*values)
 
     return invoke
 
@@ -135,22 +140,26 @@ def _outcome(tool: FunctionTool, task: asyncio.Task[Any]) -> CallToolResult:
     if isinstance(error, CallError):
         raise error
     if error is not None:
-        return refusal(type(error).__name__, f"`{tool.name}` failed: {error}")
+        return refusal(failure_type(error), f"`{tool.name}` failed: {error_text(error)}")
     try:
         return _as_result(task.result())
-    except PydanticSerializationError as problem:
+    except (PydanticSerializationError, UnicodeEncodeError) as problem:
         return refusal("unserializable_result", f"`{tool.name}` returned what has no JSON form: {problem}")
 
 
 def _as_result(value: Any) -> CallToolResult:
     """A function's value: MCP content as it is, text as text, anything else as JSON."""
     if isinstance(value, CallToolResult):
+        to_json(value)  # what cannot be sent is an error now, and no answer later
         return value
     if isinstance(value, str):
+        value.encode()
         return CallToolResult(content=[TextContent(text=value)])
     if isinstance(value, ContentBlock):
+        to_json(value)
         return CallToolResult(content=[value])
     if isinstance(value, list) and value and all(isinstance(item, ContentBlock) for item in cast("list[Any]", value)):
+        to_json(value)
         return CallToolResult(content=cast("list[ContentBlock]", value))
     data = to_json(value)
     structured = from_json(data)

@@ -1,6 +1,7 @@
 """Workflows for what the programming model adds to the first desk: methods as steps, children, versions, continuing."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,91 @@ from tests.behaviour.desk import app
 
 FAST = workflow.RetryPolicy(initial_interval=timedelta(milliseconds=20), maximum_attempts=5)
 MINUTE = timedelta(minutes=1)
+
+
+@app.workflow_task(name="model.plain", heartbeat_timeout=timedelta(seconds=3), retry_policy=FAST)
+def plain(how: str) -> str:
+    """A plain function: it runs in a thread, and blocks nothing but that."""
+    if how == "heartbeat":
+        workflow.heartbeat("once")
+        return f"beat {workflow.heartbeat_details()}"
+    threading.Event().wait(1.5)
+    return "slept"
+
+
+@app.workflow_task(name="model.odd", retry_policy=FAST)
+async def odd(how: str) -> Any:
+    return be_odd(how)
+
+
+@app.workflow_task(name="model.plain-odd", retry_policy=FAST)
+def plain_odd(how: str) -> Any:
+    return be_odd(how)
+
+
+class Weird(BaseException):
+    pass
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def be_odd(how: str) -> Any:
+    """What user code may do to whoever runs it."""
+    nested: list[Any] = []
+    nested.append(nested)
+    errors: dict[str, BaseException] = {
+        "exit": SystemExit(3),
+        "interrupt": KeyboardInterrupt(),
+        "weird": Weird("odd"),
+        "unprintable": Unprintable(),
+        "stop": StopIteration("x"),
+        "large": ValueError("x" * 3_000_000),
+        "surrogate": ValueError("bad \ud800 text"),
+    }
+    values: dict[str, Any] = {"cycle": nested, "bad text": "bad \ud800", "class": Weird, "bytes": b"\xff"}
+    if how in errors:
+        raise errors[how]
+    return values[how]
+
+
+@app.workflow
+class Plain(Workflow[Any]):
+    @app.workflow_run
+    async def run(self, how: str) -> WorkflowResult[Any]:
+        return WorkflowResult(value=await plain(how))
+
+
+@app.workflow
+class Odd(Workflow[Any]):
+    """Has something odd done in the run, in a step, in a thread or in a handler."""
+
+    @workflow.signal
+    async def signalled(self, how: str) -> None:
+        be_odd(how)
+
+    @workflow.update
+    async def updated(self, how: str) -> Any:
+        return be_odd(how)
+
+    @workflow.query
+    def asked(self, how: str) -> Any:
+        return be_odd(how)
+
+    @app.workflow_run
+    async def run(self, where: str, how: str) -> WorkflowResult[Any]:
+        match where:
+            case "step":
+                return WorkflowResult(value=await odd(how))
+            case "thread":
+                return WorkflowResult(value=await plain_odd(how))
+            case "run":
+                return WorkflowResult(value=be_odd(how))
+            case _:
+                await workflow.wait_condition(lambda: False)
+                raise AssertionError
 
 
 class Point(BaseModel):

@@ -10,6 +10,7 @@ from mcp_agent.errors import (
     AlreadyClosed,
     IdempotencyConflict,
     InvalidArguments,
+    MCPAgentError,
     NotFound,
     RunCancelledError,
     RunFailedError,
@@ -56,6 +57,72 @@ class TestMethodsAsSteps:
     @pytest.mark.promise("specification: ProperWorkflow, an agent inside an activity")
     async def test_an_agent_works_in_a_step_and_keeps_its_conversation(self, executor: Executor):
         assert await value(executor, "Methods", "agent") == ["helper 1: first", "helper 2: second"]
+
+
+class TestPlainFunctions:
+    async def test_a_plain_step_blocks_nobody(self, executor: Executor):
+        begin = asyncio.get_running_loop().time()
+        handle = await executor.start_workflow("Plain", "sleep")
+        longest = 0.0
+        running = asyncio.create_task(handle.result())
+        while not running.done():
+            before = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.05)
+            longest = max(longest, asyncio.get_running_loop().time() - before)
+        assert running.result().value == "slept"
+        assert longest < 1
+        assert asyncio.get_running_loop().time() - begin < 8
+
+    async def test_a_plain_step_sends_heartbeats(self, executor: Executor):
+        assert await value(executor, "Plain", "heartbeat") == "beat ()"
+
+
+class TestOddUserCode:
+    @pytest.mark.promise("fault: whatever user code raises or returns is told, and ends nobody else")
+    @pytest.mark.parametrize("where", ["run", "step", "thread"])
+    @pytest.mark.parametrize(
+        ("how", "type_"),
+        [
+            ("exit", "SystemExit"),
+            ("interrupt", "KeyboardInterrupt"),
+            ("weird", "Weird"),
+            ("unprintable", "Unprintable"),
+            ("stop", "RuntimeError"),
+            ("large", "ValueError"),
+            ("surrogate", "ValueError"),
+            ("cycle", "UnserializableValue"),
+            ("bad text", "UnserializableValue"),
+            ("class", "UnserializableValue"),
+            ("bytes", "UnserializableValue"),
+        ],
+    )
+    async def test_it_fails_the_run_with_its_name(self, executor: Executor, where: str, how: str, type_: str):
+        handle = await executor.start_workflow("Odd", where, how)
+        with pytest.raises(RunFailedError) as told:
+            await handle.result()
+        assert told.value.type == type_
+        state = await handle.describe()
+        assert state.status == "failed"
+        assert state.error is not None
+        assert len(state.error.message) < 10_000
+        state.error.message.encode()
+
+    @pytest.mark.parametrize("how", ["exit", "weird", "unprintable"])
+    async def test_in_a_signal_it_fails_the_run_too(self, executor: Executor, how: str):
+        handle = await executor.start_workflow("Odd", "wait", "")
+        await handle.signal("signalled", how)
+        with pytest.raises(RunFailedError):
+            await handle.result()
+
+    @pytest.mark.parametrize("how", ["exit", "weird", "unprintable", "cycle"])
+    async def test_in_an_update_or_a_query_it_is_told_and_the_run_goes_on(self, executor: Executor, how: str):
+        handle = await executor.start_workflow("Odd", "wait", "")
+        with pytest.raises(WorkflowApplicationError):
+            await handle.update("updated", how)
+        with pytest.raises(MCPAgentError):
+            await handle.query("asked", how)
+        assert (await handle.describe()).status == "running"
+        await handle.terminate()
 
 
 class TestChildren:

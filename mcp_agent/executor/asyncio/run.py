@@ -25,8 +25,9 @@ from mcp_agent.executor.asyncio.children import InProcessChild
 from mcp_agent.executor.asyncio.stepping import after_step
 from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.children import ChildOptions, ParentClosePolicy
+from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional
-from mcp_agent.executor.failures import as_step_failure, run_failure
+from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure
 from mcp_agent.executor.handlers import Handler, positional_types
 from mcp_agent.executor.payloads import decode, encode, round_trip
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
@@ -124,12 +125,14 @@ class InProcessRun(runtime.WorkflowRuntime):
     async def _run_through(self, args: list[Any]) -> Any:
         """Calls `run`, and again as often as it continues as new."""
         while True:
-            self._object = self.definition.cls()
+            with contained():
+                self._object = self.definition.cls()
             types = [p.annotation for p in self.definition.parameters]
             typed = [round_trip(a, t, "An argument of `run`") for a, t in zip(args, types, strict=True)]
             try:
-                return await self.definition.run(self._object, *typed)
-            except runtime.ContinueAsNew as again:
+                with contained():
+                    return await self.definition.run(self._object, *typed)
+            except ContinueAsNew as again:
                 await self.wait_condition(self.all_handlers_finished)
                 args = bind_positional(self.definition.run, again.new_args)
 
@@ -264,15 +267,21 @@ class InProcessRun(runtime.WorkflowRuntime):
                 self._task.cancel()
 
     async def _call(self, handler: Handler, args: list[Any]) -> Any:
-        made = handler.function(self._object, *args)
-        return await made if asyncio.iscoroutine(made) else made
+        with contained():
+            made = handler.function(self._object, *args)
+            return await made if asyncio.iscoroutine(made) else made
 
     async def query(self, name: str, args: Sequence[Any]) -> Any:
         """Answers a query of a running or closed run. Raises NotFound."""
         handler = self._handler("query", name)
         await asyncio.sleep(0)  # a run that was started just now takes its first step
         given = [name, list(args)] if handler.name is None else _typed(handler, args)
-        return round_trip(handler.function(self._object, *given), None, f"The answer of query `{name}`")
+        try:
+            with contained():
+                answer = handler.function(self._object, *given)
+            return round_trip(answer, None, f"The answer of query `{name}`")
+        except Exception as error:
+            raise query_failure(self._info.run_id, name, error_text(error)) from error
 
     async def update(self, name: str, args: Sequence[Any]) -> Any:
         """Calls an update handler, after its validator. Raises WorkflowApplicationError, NotFound, AlreadyClosed."""

@@ -13,7 +13,7 @@ from typing import Any
 from mcp_agent.errors import StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
 from mcp_agent.executor.asyncio.stepping import after_step
-from mcp_agent.executor.failures import as_step_failure
+from mcp_agent.executor.failures import as_step_failure, contained, in_thread
 from mcp_agent.executor.handlers import positional_types
 from mcp_agent.executor.payloads import decode, encode
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike, delay_before
@@ -156,9 +156,8 @@ class StepRunner:
 
 
 async def _call(function: Callable[..., Any], args: list[Any]) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function(*args)
-    return await asyncio.to_thread(function, *args)
+    with contained():
+        return await (function(*args) if inspect.iscoroutinefunction(function) else in_thread(function, *args))
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from mcp_agent.errors import (
 )
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
 from mcp_agent.executor.executor import Executor
+from mcp_agent.executor.failures import query_failure
 from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, RunStatus, StartedRun
@@ -341,7 +342,9 @@ class TemporalExecutor(Executor):
             async with _reaching(run_id):
                 return await self._client.get_workflow_handle(run_id).query(query, args=list(args), rpc_timeout=RPC_TIMEOUT)
         except WorkflowQueryFailedError as error:
-            raise NotFound(f"Query `{query}` of run `{run_id}` failed: {error}") from None
+            if f"'{query}'" in str(error) and "not found" in str(error):
+                raise NotFound(f"Run `{run_id}` has no query `{query}`: {error}.") from None
+            raise query_failure(run_id, query, str(error)) from None
 
     async def update_run(self, run_id: str, update: str, args: Sequence[Any]) -> Any:
         """Calls an update handler. Raises as `WorkflowHandle.update`."""

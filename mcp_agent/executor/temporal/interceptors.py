@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NoReturn
@@ -27,8 +28,9 @@ from temporalio.worker import (
 
 from mcp_agent.errors import CallError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
+from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import bind_positional
-from mcp_agent.executor.failures import failure_message, failure_type
+from mcp_agent.executor.failures import contained, failure_message, failure_type
 from mcp_agent.executor.payloads import encode
 from mcp_agent.executor.retry import RetryPolicies
 from mcp_agent.executor.runs import Answer, Receipt
@@ -104,11 +106,12 @@ class RunInterceptor(WorkflowInboundInterceptor):
         self._runtime.take_over(input.headers.get(CARRIED_HEADER))
         try:
             await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
-            result = as_result(await super().execute_workflow(input))
+            with contained():
+                result = as_result(await super().execute_workflow(input))
             encode(result, f"The result of `{self._runtime.info.workflow}`")
         except _NOT_OURS:
             raise
-        except runtime.ContinueAsNew as again:
+        except ContinueAsNew as again:
             await self._continue(input, again)
             raise
         except Exception as error:
@@ -117,7 +120,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
             self._runtime.publish(failed=True)
         return result
 
-    async def _continue(self, input: ExecuteWorkflowInput, again: runtime.ContinueAsNew) -> None:
+    async def _continue(self, input: ExecuteWorkflowInput, again: ContinueAsNew) -> None:
         try:
             args = bind_positional(input.run_fn, again.new_args)
             await self._runtime.continue_as_new(args)
@@ -127,7 +130,8 @@ class RunInterceptor(WorkflowInboundInterceptor):
     async def handle_signal(self, input: HandleSignalInput) -> None:
         self._enter()
         try:
-            await super().handle_signal(input)
+            with contained():
+                await super().handle_signal(input)
         except _NOT_OURS:
             raise
         except Exception as error:
@@ -135,7 +139,10 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
         self._enter()
-        return await super().handle_query(input)
+        with contained():
+            result = await super().handle_query(input)
+        encode(result, f"The answer of query `{input.query}`")
+        return result
 
     def handle_update_validator(self, input: HandleUpdateInput) -> None:
         self._enter()
@@ -144,7 +151,10 @@ class RunInterceptor(WorkflowInboundInterceptor):
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
         self._enter()
         try:
-            return await super().handle_update_handler(input)
+            with contained():
+                result = await super().handle_update_handler(input)
+            encode(result, f"The answer of update `{input.update}`")
+            return result
         except _NOT_OURS:
             raise
         except Exception as error:
@@ -190,8 +200,9 @@ class StepInterceptor(ActivityInboundInterceptor):
         )
         try:
             with step_context.entered(context):
-                async with self._around(), _alive(info, pulse):
-                    result = await super().execute_activity(input)
+                async with self._around(), _alive(info, pulse, in_thread=not inspect.iscoroutinefunction(input.fn)):
+                    with contained():
+                        result = await super().execute_activity(input)
             encode(result, f"The result of step `{info.activity_type}`")
         except FailureError:
             raise
@@ -212,7 +223,7 @@ class Pulse:
 
 
 @asynccontextmanager
-async def _alive(info: activity.Info, pulse: Pulse) -> AsyncGenerator[None, None]:
+async def _alive(info: activity.Info, pulse: Pulse, *, in_thread: bool) -> AsyncGenerator[None, None]:
     """Heartbeats while the step runs, so that a dead worker is noticed and a cancel arrives at once."""
     if not info.heartbeat_timeout:
         yield
@@ -221,7 +232,10 @@ async def _alive(info: activity.Info, pulse: Pulse) -> AsyncGenerator[None, None
 
     async def beat() -> None:
         while True:
-            activity.heartbeat(*pulse.details)
+            if in_thread:  # there Temporal's call waits for this loop: made from here it would block it for ten seconds
+                await asyncio.to_thread(activity.heartbeat, *pulse.details)
+            else:
+                activity.heartbeat(*pulse.details)
             await asyncio.sleep(interval)
 
     beating = asyncio.create_task(beat())

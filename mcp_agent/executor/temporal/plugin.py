@@ -19,6 +19,7 @@ from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, Wo
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from mcp_agent.activities.builtin import AppTasks
+from mcp_agent.executor.failures import call_plain
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.interceptors import AgentInterceptor
 from mcp_agent.executor.workflow_task import TaskDefinition
@@ -155,7 +156,7 @@ def _activity(task: TaskDefinition) -> Callable[..., Any]:
         return await target(*args)
 
     def run_in_thread(*args: Any) -> Any:
-        return target(*args)
+        return call_plain(target, args)
 
     run: Any = run_async if inspect.iscoroutinefunction(target) else run_in_thread
     run.__wrapped__ = target  # signature and types are the function's
