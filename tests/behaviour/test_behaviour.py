@@ -450,3 +450,6 @@ class TestRuns:
         second = await executor.list_runs(RunFilter(("Inner",), limit=2, cursor=first.cursor))
         assert [run.run_id for run in (*first.runs, *second.runs)] == ids[:4]
         assert not (await executor.list_runs(RunFilter(("Inner",), "failed"))).runs
+        for cursor in ("garbage", "-1", ""):
+            with pytest.raises(InvalidArguments, match="`cursor`"):
+                await executor.list_runs(RunFilter(("Inner",), cursor=cursor or "?"))

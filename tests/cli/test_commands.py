@@ -223,3 +223,15 @@ async def test_sigterm_ends_the_server_in_order(desk: Desk):
         await client.list_tools()
     server.process.terminate()
     assert await asyncio.to_thread(server.process.wait, 20) == 0
+
+
+@pytest.mark.promise("issue: mcp-agent replay exits non-zero")
+async def test_replay_tells_for_each_file(asyncio_desk: Desk):
+    history = asyncio_desk.folder / "no-history.json"
+    history.write_text("{}")
+    config = str(asyncio_desk.folder / "mcp_agent.config.yaml")
+    done = await run(asyncio_desk, "replay", str(history), "nowhere.json", "--config", config)
+    assert done.returncode == 1
+    assert "no-history.json` is no workflow history" in done.stdout
+    assert "`nowhere.json` cannot be read" in done.stdout
+    assert (await run(asyncio_desk, "replay", "--config", config)).returncode == 2

@@ -14,6 +14,7 @@ from mcp_agent.errors import (
     AlreadyClosed,
     CallError,
     IdempotencyConflict,
+    InvalidArguments,
     NotFound,
 )
 from mcp_agent.executor.asyncio.adopted import AdoptedRun
@@ -174,7 +175,7 @@ class InProcessExecutor(Executor):
         wanted = [
             s for s in states if (not which.workflows or s.workflow in which.workflows) and which.status in (None, s.status)
         ]
-        first = int(which.cursor or 0)
+        first = _position(which.cursor)
         last = first + which.limit
         return RunPage(tuple(wanted[first:last]), str(last) if last < len(wanted) else None)
 
@@ -232,6 +233,14 @@ class InProcessHandle:
 
     async def describe(self) -> RunState:
         return self._executor.run_of(self._run_id, self._workflow).state()
+
+
+def _position(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit()):
+        raise InvalidArguments(f"`cursor`: `{cursor[:40]}` is not one that a listing returned.")
+    return int(cursor)
 
 
 def _late(run: InProcessRun, answer: Answer) -> Receipt:

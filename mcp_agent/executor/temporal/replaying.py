@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,11 @@ class AppReplayer:
 
     def __init__(self, app: Registry) -> None:
         self._app = app
-        workflows = [definition.cls for definition in app.workflows.values()]
-        self._replayer = Replayer(workflows=workflows, plugins=[AgentPlugin(app, {})])
+
+    @cached_property
+    def _replayer(self) -> Replayer:
+        workflows = [definition.cls for definition in self._app.workflows.values()]
+        return Replayer(workflows=workflows, plugins=[AgentPlugin(self._app, {})])
 
     async def replay_workflow(self, history: HistoryLike) -> Replayed:
         """Replays one run.

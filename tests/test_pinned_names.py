@@ -1,0 +1,82 @@
+"""Names and shapes that are stored with runs: a change here breaks runs that are under way. Add, never rename."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from mcp_agent.activities.builtin import AppTasks
+from mcp_agent.app import MCPApp
+from mcp_agent.config import Settings
+from mcp_agent.executor.runs import Answer, PublicState, Receipt
+from mcp_agent.executor.temporal import names
+from mcp_agent.executor.temporal.runtime import Carried
+from mcp_agent.executor.workflow import Workflow, WorkflowResult
+from mcp_agent.executor.workflow_signal import KeptMail
+from mcp_agent.mcp.definitions import CallDownstreamTool, DownstreamResult, DownstreamTool
+from mcp_agent.workflows.llm.messages import LLMRequest, LLMResponse, LLMSetup
+
+app = MCPApp("pinned")
+
+
+@app.workflow
+class Pinned(Workflow[str]):
+    @app.workflow_run
+    async def run(self) -> str:
+        return ""
+
+    async def step(self, text: str) -> str:
+        return text
+
+
+@app.workflow_task
+async def by_module(text: str) -> str:
+    return text
+
+
+@pytest.mark.anyio
+async def test_the_names_of_steps():
+    app.use(Settings())
+    tasks = AppTasks(app)
+    assert sorted(tasks.tasks) == [
+        "Pinned.step",
+        "mcp_agent.llm.generate",
+        "mcp_agent.mcp.call_tool",
+        "mcp_agent.mcp.list_tools",
+        f"{__name__}.by_module",
+    ]
+    await tasks.aclose()
+
+
+def test_the_names_of_updates_memos_and_headers():
+    assert {name: value for name, value in vars(names).items() if name.isupper()} == {
+        "ANSWER_UPDATE": "mcp_agent.answer",
+        "CARRIED_HEADER": "mcp_agent.carried",
+        "CHANGED_EXTERN": "mcp_agent_changed",
+        "OWN_MEMO": "mcp_agent.",
+        "RUN_MEMO": "mcp_agent.run",
+        "STATE_MEMO": "mcp_agent.state",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        (WorkflowResult, {"value", "error", "metadata", "start_time", "end_time"}),
+        (Answer, {"request_id", "name", "payload", "call"}),
+        (Receipt, {"request_id", "name", "duplicate", "early", "call"}),
+        (PublicState, {"pending_inputs", "progress", "usage", "failed"}),
+        (KeptMail, {"signals", "early", "digests", "counts"}),
+        (Carried, {"mail", "usage"}),
+        (DownstreamTool, {"server", "name", "description", "input_schema"}),
+        (CallDownstreamTool, {"server", "tool", "arguments"}),
+        (DownstreamResult, {"content", "structured_content", "is_error"}),
+        (LLMRequest, {"conversation", "agent", "provider", "parent", "new", "setup_hash", "setup", "params"}),
+        (LLMResponse, {"message", "head", "stop_reason", "usage"}),
+        (LLMSetup, {"instruction", "tools"}),
+    ],
+)
+def test_the_fields_of_what_is_stored(model: type[BaseModel], fields: set[str]):
+    assert fields <= set(model.model_fields), "a stored field was renamed or removed"
+    added: dict[str, Any] = {name: field for name, field in model.model_fields.items() if name not in fields}
+    assert not [name for name, field in added.items() if field.is_required()], "a field that is added must have a default"
