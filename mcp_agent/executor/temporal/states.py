@@ -108,8 +108,8 @@ async def _with_ending(client: Client, state: RunState) -> RunState:
     handle: Any = client.get_workflow_handle(state.run_id, run_id=state.engine_run_id, result_type=WorkflowResult[Any])
     try:
         result: WorkflowResult[Any] = await handle.result(follow_runs=False, rpc_timeout=RPC_TIMEOUT)
-    except WorkflowFailureError as error:
-        return replace(state, error=failure_of(error.cause))
+    except WorkflowFailureError as error:  # the status says it all where the run was cancelled, terminated or timed out
+        return replace(state, error=failure_of(error.cause)) if state.status == "failed" else state
     failure = None if result.error is None else RunFailure(code="workflow_error", message=result.error)
     status: RunStatus = state.status if failure is None else "failed"
     return replace(state, status=status, result=result.value, metadata=result.metadata, error=failure)
