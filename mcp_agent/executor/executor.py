@@ -11,6 +11,7 @@ from mcp_agent.errors import MCPAgentError
 from mcp_agent.executor import runtime
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
+from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState
 from mcp_agent.executor.start_options import IdReusePolicy, SearchAttribute
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import Signal
@@ -111,6 +112,31 @@ class Executor(ABC):
         """Calls an update of a run of `workflow` and waits for its answer. Raises as `WorkflowHandle.update`."""
         return await self.get_handle(workflow_id, workflow).update(update, *args)
 
+    async def create_schedule(
+        self,
+        schedule_id: str,
+        workflow: str | type[Workflow[Any]],
+        *args: Any,
+        every: timedelta | None = None,
+        cron: Sequence[str] = (),
+        time_zone: str | None = None,
+    ) -> ScheduleHandle:
+        """Has runs started again and again; one that still runs when the next is due is not overtaken. Temporal only.
+
+        Raises:
+            IdempotencyConflict: The id is taken.
+            InvalidArguments: The times or the arguments are wrong.
+            MCPAgentError: The engine has no schedules.
+        """
+        raise _no_schedules()
+
+    def get_schedule(self, schedule_id: str) -> ScheduleHandle:
+        """A handle of a schedule that may or may not exist."""
+        raise _no_schedules()
+
+    async def list_schedules(self) -> list[ScheduleState]:
+        raise _no_schedules()
+
     # What the MCP server calls.
 
     @abstractmethod
@@ -149,6 +175,10 @@ class Executor(ABC):
     def run_page(self, state: RunState) -> str | None:
         """The address of the engine's own web page of a run, where it has one."""
         return None
+
+
+def _no_schedules() -> MCPAgentError:
+    return MCPAgentError("Schedules need `execution_engine: temporal`: in-process nothing outlives the process.")
 
 
 class SignalBus:

@@ -63,6 +63,8 @@ def failure_message(error: BaseException) -> str:
     text = error_text(error)
     if isinstance(error, WorkflowApplicationError):
         return text
+    if type(error).__name__ == "_NotInWorkflowEventLoopError":
+        text += " (the calls of `temporalio.workflow` work on Temporal only: write `from mcp_agent import workflow`)"
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return text or type(error).__name__

@@ -439,3 +439,17 @@ class Refused(Workflow[Any]):
 
     async def _heartbeat(self) -> None:
         workflow.heartbeat("not in a step")
+
+
+@app.workflow_task(name="model.count")
+async def count_one() -> int:
+    return 1
+
+
+@app.workflow
+class Many(Workflow[int]):
+    """Has many steps at once."""
+
+    @app.workflow_run
+    async def run(self, number: int) -> int:
+        return sum(await asyncio.gather(*(count_one() for _ in range(number))))

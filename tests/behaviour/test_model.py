@@ -378,3 +378,9 @@ class TestStarting:
 
 async def _seen(run_id: str) -> bool:
     return run_id in desk.CANCELLED
+
+
+class TestMuch:
+    @pytest.mark.promise("issue: 2,000 parallel activities")
+    async def test_thousands_of_steps_at_once_take_their_turn(self, executor: Executor):
+        assert await value(executor, "Many", 2_100) == 2_100

@@ -46,6 +46,7 @@ from mcp_agent.executor.failures import query_failure
 from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, RunStatus, StartedRun
+from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, ScheduleTimes
 from mcp_agent.executor.start_options import SearchAttribute, StartOptions
 from mcp_agent.executor.temporal import states
 from mcp_agent.executor.temporal.changes import Changes
@@ -53,6 +54,7 @@ from mcp_agent.executor.temporal.connection import Connection
 from mcp_agent.executor.temporal.dev_server import run_page
 from mcp_agent.executor.temporal.endings import ending
 from mcp_agent.executor.temporal.names import ANSWER_UPDATE, RUN_MEMO
+from mcp_agent.executor.temporal.schedules import TemporalSchedules
 from mcp_agent.executor.temporal.search_attributes import typed_search_attributes
 from mcp_agent.executor.temporal.states import RPC_TIMEOUT
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
@@ -101,6 +103,7 @@ class TemporalExecutor(Executor):
         self._ui_url = connection.ui_url
         self._changes = changes
         self._retention = retention
+        self._schedules = TemporalSchedules(connection.client, registry.name, connection.task_queue)
 
     @property
     def engine(self) -> Any:
@@ -158,6 +161,30 @@ class TemporalExecutor(Executor):
             return workflow, list(args)
         definition = find_workflow(self._registry, workflow)
         return definition.name, bind_positional(definition.run, args)
+
+    # Schedules
+
+    async def create_schedule(
+        self,
+        schedule_id: str,
+        workflow: str | type[Workflow[Any]],
+        *args: Any,
+        every: timedelta | None = None,
+        cron: Sequence[str] = (),
+        time_zone: str | None = None,
+    ) -> ScheduleHandle:
+        times = ScheduleTimes(every=every, cron=cron, time_zone=time_zone)
+        name, bound = self._bind(workflow, args)
+        check_size(bound)
+        return await self._schedules.create(schedule_id, name, bound, times)
+
+    def get_schedule(self, schedule_id: str) -> ScheduleHandle:
+        return self._schedules.get(schedule_id)
+
+    async def list_schedules(self) -> list[ScheduleState]:
+        return await self._schedules.list()
+
+    # Starting, for the server
 
     async def start_run(
         self, definition: WorkflowDefinition, args: Sequence[Any], *, run_id: str, input_digest: str

@@ -35,6 +35,8 @@ from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_ME
 from mcp_agent.executor.workflow_signal import KeptMail
 
 FIRST_VERSION = 1
+# With 2,001 Temporal would fail the workflow task for ever; what is more waits its turn, in order.
+STEPS_UNDER_WAY = 1_000
 _OPTIONS = ("schedule_to_close_timeout", "schedule_to_start_timeout", "task_queue", "summary")
 
 
@@ -55,6 +57,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     def __init__(self, policies: RetryPolicies) -> None:
         super().__init__()
         self._policies = policies
+        self._under_way = asyncio.Semaphore(STEPS_UNDER_WAY)
 
     @cached_property
     def info(self) -> runtime.RunInfo:  # pyright: ignore[reportIncompatibleMethodOverride] - not known before the run begins
@@ -163,7 +166,8 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         for arg in call.args:
             encode(arg, f"An argument of step `{call.name}`")
         try:
-            return await _execute(call, self._config(call))
+            async with self._under_way:
+                return await _execute(call, self._config(call))
         except ActivityError as error:
             raise _as_step_failure(call, error) from None
 
