@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mcp_agent.errors import WorkflowApplicationError
-from mcp_agent.executor.continuing import ContinueAsNew
+from mcp_agent.executor.continuing import LeavesRun
 from mcp_agent.executor.runs import RunFailure
 
 MESSAGE_LIMIT = 4_000
@@ -33,7 +33,7 @@ def contained() -> Generator[None, None, None]:
     """
     try:
         yield
-    except (Exception, asyncio.CancelledError, GeneratorExit, ContinueAsNew):
+    except (Exception, asyncio.CancelledError, GeneratorExit, LeavesRun):
         raise
     except BaseException as error:
         text = f"`{type(error).__name__}` was raised: {error_text(error)}"

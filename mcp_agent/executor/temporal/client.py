@@ -7,12 +7,12 @@ from datetime import timedelta
 from functools import lru_cache
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RetryConfig, RPCError, TLSConfig
 
 from mcp_agent.config import TemporalSettings, TLSSettings
 from mcp_agent.errors import ConfigError, EngineUnavailable
+from mcp_agent.executor.temporal.converter import agent_data_converter
 
 # A cluster that loses a node refuses calls for up to a minute; the SDK's default gives up after ten seconds.
 PATIENT = RetryConfig(max_elapsed_time_millis=120_000, max_retries=100)
@@ -38,7 +38,7 @@ async def connect(address: str, settings: TemporalSettings) -> Client:
         client = await Client.connect(
             address,
             namespace=settings.namespace,
-            data_converter=pydantic_data_converter,
+            data_converter=agent_data_converter(),
             api_key=key,
             tls=_tls(settings.tls),
             retry_config=PATIENT,

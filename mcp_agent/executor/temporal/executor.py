@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from pydantic_core import to_json
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -43,7 +42,7 @@ from mcp_agent.errors import (
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.failures import query_failure
-from mcp_agent.executor.payloads import check_size
+from mcp_agent.executor.payloads import check_size, json_of
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, RunStatus, StartedRun
 from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, ScheduleTimes
@@ -505,7 +504,7 @@ def _addressed(answer: Answer, state: RunState) -> Answer:
 def _update_id(answer: Answer) -> str:
     if answer.request_id is None:
         return uuid.uuid4().hex
-    return f"{answer.request_id}:{hashlib.sha256(to_json(answer.payload)).hexdigest()[:32]}"
+    return f"{answer.request_id}:{hashlib.sha256(json_of(answer.payload)).hexdigest()[:32]}"
 
 
 def _refusal(error: WorkflowUpdateFailedError) -> Exception:

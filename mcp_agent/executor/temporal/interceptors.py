@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, NoReturn
 
 from temporalio import activity, workflow
@@ -28,7 +28,7 @@ from temporalio.worker import (
 
 from mcp_agent.errors import CallError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
-from mcp_agent.executor.continuing import ContinueAsNew
+from mcp_agent.executor.continuing import ContinueAsNew, VersionRemoved
 from mcp_agent.executor.definition import bind_positional
 from mcp_agent.executor.failures import contained, failure_message, failure_type
 from mcp_agent.executor.payloads import encode
@@ -38,8 +38,6 @@ from mcp_agent.executor.temporal.history import RunHistory
 from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN
 from mcp_agent.executor.temporal.runtime import TemporalRuntime
 from mcp_agent.executor.workflow import as_result
-
-_NOT_OURS = (FailureError, workflow.NondeterminismError, workflow.ReadOnlyContextError)
 
 
 class AgentInterceptor(Interceptor):
@@ -105,17 +103,13 @@ class RunInterceptor(WorkflowInboundInterceptor):
         self._enter()
         self._runtime.take_over(input.headers.get(CARRIED_HEADER))
         try:
-            await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
-            with contained():
+            with _failing_by_name():
+                await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
                 result = as_result(await super().execute_workflow(input))
-            encode(result, f"The result of `{self._runtime.info.workflow}`")
-        except _NOT_OURS:
-            raise
+                encode(result, f"The result of `{self._runtime.info.workflow}`")
         except ContinueAsNew as again:
             await self._continue(input, again)
             raise
-        except Exception as error:
-            raise as_run_failure(error) from error.__cause__
         if result.error is not None:
             self._runtime.publish(failed=True)
         return result
@@ -129,13 +123,8 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
         self._enter()
-        try:
-            with contained():
-                await super().handle_signal(input)
-        except _NOT_OURS:
-            raise
-        except Exception as error:
-            raise as_run_failure(error) from error.__cause__
+        with _failing_by_name():
+            await super().handle_signal(input)
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
         self._enter()
@@ -150,15 +139,10 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
         self._enter()
-        try:
-            with contained():
-                result = await super().handle_update_handler(input)
+        with _failing_by_name():
+            result = await super().handle_update_handler(input)
             encode(result, f"The answer of update `{input.update}`")
-            return result
-        except _NOT_OURS:
-            raise
-        except Exception as error:
-            raise as_run_failure(error) from error.__cause__
+        return result
 
 
 class CarryingOutbound(WorkflowOutboundInterceptor):
@@ -243,6 +227,20 @@ async def _alive(info: activity.Info, pulse: Pulse, *, in_thread: bool) -> Async
         yield
     finally:
         beating.cancel()
+
+
+@contextmanager
+def _failing_by_name() -> Generator[None, None, None]:
+    """What workflow code raises becomes the failure of the run; what code of another version raises makes Temporal try again."""
+    try:
+        with contained():
+            yield
+    except (FailureError, workflow.NondeterminismError, workflow.ReadOnlyContextError):
+        raise
+    except VersionRemoved as gone:
+        raise workflow.NondeterminismError(f"VersionRemoved: {gone}") from None
+    except Exception as error:
+        raise as_run_failure(error) from error.__cause__
 
 
 def as_run_failure(error: Exception) -> ApplicationError:

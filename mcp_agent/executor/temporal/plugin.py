@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +12,13 @@ from typing import Any, cast
 import temporalio.worker
 from temporalio import activity
 from temporalio.client import Client, WorkflowHistory
-from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from mcp_agent.activities.builtin import AppTasks
 from mcp_agent.executor.failures import call_plain
 from mcp_agent.executor.registry import Registry
+from mcp_agent.executor.temporal.converter import with_models
 from mcp_agent.executor.temporal.interceptors import AgentInterceptor
 from mcp_agent.executor.workflow_task import TaskDefinition
 
@@ -101,8 +99,7 @@ class AgentPlugin(temporalio.worker.Plugin):
                 await self._own.aclose()
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
-        converter = config.get("data_converter")
-        config["data_converter"] = _with_models_converter(converter)
+        config["data_converter"] = with_models(config.get("data_converter"))
         config["interceptors"] = [*(config.get("interceptors") or ()), self._interceptor(None)]
         config["workflow_runner"] = self._runner(config.get("workflow_runner"))
         return config
@@ -134,18 +131,11 @@ class AgentPlugin(temporalio.worker.Plugin):
 def _with_models(client: Client) -> Client:
     """A client that reads and writes models, where it has Temporal's default converter."""
     config = client.config()
-    if config["data_converter"] is _with_models_converter(config["data_converter"]):
+    converter = with_models(config["data_converter"])
+    if config["data_converter"] is converter:
         return client
-    config["data_converter"] = _with_models_converter(config["data_converter"])
+    config["data_converter"] = converter
     return Client(**config)
-
-
-def _with_models_converter(converter: DataConverter | None) -> DataConverter:
-    if converter is None:
-        return pydantic_data_converter
-    if converter.payload_converter_class is DefaultPayloadConverter:
-        return dataclasses.replace(converter, payload_converter_class=PydanticPayloadConverter)
-    return converter
 
 
 def _activity(task: TaskDefinition) -> Callable[..., Any]:

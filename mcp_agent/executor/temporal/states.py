@@ -167,6 +167,8 @@ async def _task_failure(client: Client, state: RunState) -> str | None:
 def _explain(event: HistoryEvent) -> str:
     failed = event.workflow_task_failed_event_attributes
     message = failed.failure.message or "no reason given"
+    if "VersionRemoved" in message:
+        return f"The workflow's code no longer has what this run needs ({message}). The run goes on by itself then."
     if "TMPRL1100" in message or "ondeterminism" in message:
         return (
             f"The workflow's code no longer fits what this run did before ({message}). Put the code back, or guard the "
