@@ -93,7 +93,6 @@ class TestOddUserCode:
             ("cycle", "UnserializableValue"),
             ("bad text", "UnserializableValue"),
             ("class", "UnserializableValue"),
-            ("bytes", "UnserializableValue"),
         ],
     )
     async def test_it_fails_the_run_with_its_name(self, executor: Executor, where: str, how: str, type_: str):

@@ -22,11 +22,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client, the queue of the app, and Temporal's web page where it is known."""
+    """Where an app's runs live.
+
+    Attributes:
+        client: Temporal's.
+        task_queue: The app's.
+        ui_url: Temporal's web page, where it is known.
+        builds: Whether workers tell their builds apart, and the newest runs the workflows.
+    """
 
     client: Client
     task_queue: str
     ui_url: str | None
+    builds: bool
 
 
 @asynccontextmanager
@@ -45,13 +53,14 @@ async def open_connection(registry: Registry) -> AsyncGenerator[Connection, None
         )
     if settings.temporal.host is not None:
         client = await connect(f"{settings.temporal.host}:{settings.temporal.port}", settings.temporal)
-        yield Connection(client, task_queue(registry.name, settings), None)
+        yield Connection(client, task_queue(registry.name, settings), None, bool(settings.temporal.worker_versioning))
         return
     binary = await find_or_make_binary(settings.temporal.binary, logger.info)
     async with ensure(data_dir(settings.temporal.data_dir), binary, logger.info) as server:
         client = await connect(server.address, TemporalSettings())
         logger.info("Temporal's web page: %s", server.ui_url)
-        yield Connection(client, task_queue(registry.name, settings), server.ui_url)
+        builds = settings.temporal.worker_versioning is not False
+        yield Connection(client, task_queue(registry.name, settings), server.ui_url, builds)
 
 
 def task_queue(app_name: str, settings: Settings) -> str:

@@ -55,7 +55,7 @@ from mcp_agent.executor.temporal.endings import ending
 from mcp_agent.executor.temporal.names import ANSWER_UPDATE, RUN_MEMO
 from mcp_agent.executor.temporal.schedules import TemporalSchedules
 from mcp_agent.executor.temporal.search_attributes import typed_search_attributes
-from mcp_agent.executor.temporal.states import RPC_TIMEOUT
+from mcp_agent.executor.temporal.versioning import RPC_TIMEOUT
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 
 logger = logging.getLogger(__name__)
@@ -93,15 +93,25 @@ class TemporalExecutor(Executor):
     connection: Where its runs live.
     changes: Hints of a worker in this process; `None` without one.
     retention: How long Temporal keeps closed runs.
+    takes_starts: Whether the worker in this process begins runs that are started here without being handed them: where
+        workers have builds, that would make the code of a run depend on who starts it.
     """
 
-    def __init__(self, registry: Registry, connection: Connection, changes: Changes | None, retention: timedelta) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        connection: Connection,
+        changes: Changes | None,
+        retention: timedelta,
+        takes_starts: bool = False,
+    ) -> None:
         self._registry = registry
         self._client = connection.client
         self._queue = connection.task_queue
         self._ui_url = connection.ui_url
         self._changes = changes
         self._retention = retention
+        self._takes_starts = takes_starts
         self._schedules = TemporalSchedules(connection.client, registry.name, connection.task_queue)
 
     @property
@@ -215,7 +225,7 @@ class TemporalExecutor(Executor):
         self, name: str, args: Sequence[Any], run_id: str, digest: str, memo: Mapping[str, Any], **options: Any
     ) -> None:
         check_size(args)
-        eager = self._changes is not None and options.get("start_delay") is None
+        eager = self._takes_starts and options.get("start_delay") is None
         await self._client.start_workflow(
             name,
             args=list(args),
@@ -312,8 +322,9 @@ class TemporalExecutor(Executor):
         await asyncio.sleep(UNSERVED_CHECK)
         with suppress(RPCError):  # who waits is told of it in another way
             description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-            if description.close_time is None and not await states.served(self._client, description.task_queue):
-                logger.warning("run %s waits: %s", run_id, states.no_worker_text(description.task_queue))
+            nobody = await states.unserved(self._client, description.task_queue)
+            if description.close_time is None and nobody is not None:
+                logger.warning("run %s waits: %s", run_id, nobody)
 
     def result_type(self, workflow: str | None) -> type[WorkflowResult[Any]]:
         """What a handle's result is read as."""
@@ -348,9 +359,9 @@ class TemporalExecutor(Executor):
 
     async def _no_answer(self, run_id: str, state: RunState) -> CallError:
         description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-        queue = description.task_queue
-        if not await states.served(self._client, queue):
-            return NoWorker(f"{states.no_worker_text(queue)} Then answer again: nothing was changed.")
+        nobody = await states.unserved(self._client, description.task_queue)
+        if nobody is not None:
+            return NoWorker(f"{nobody} Then answer again: nothing was changed.")
         return EngineUnavailable(
             f"Run `{run_id}` did not take the answer in {ANSWER_TIMEOUT.total_seconds():g} s: look at its status, answer again."
         )

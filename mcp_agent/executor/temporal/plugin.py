@@ -13,12 +13,13 @@ import temporalio.worker
 from temporalio import activity
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from mcp_agent.activities.builtin import AppTasks
 from mcp_agent.executor.failures import call_plain
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.converter import with_models
+from mcp_agent.executor.temporal.frozen_code import FrozenCodeRunner
 from mcp_agent.executor.temporal.interceptors import AgentInterceptor
 from mcp_agent.executor.workflow_task import TaskDefinition
 
@@ -123,9 +124,10 @@ class AgentPlugin(temporalio.worker.Plugin):
         """Passes libraries through the sandbox; a runner that is none is the user's own choice."""
         if runner is not None and not isinstance(runner, SandboxedWorkflowRunner):
             return runner
-        restrictions = runner.restrictions if runner is not None else SandboxRestrictions.default
+        given = runner or SandboxedWorkflowRunner()
         more: Sequence[str] = self._app.settings.temporal.passthrough_modules
-        return SandboxedWorkflowRunner(restrictions=restrictions.with_passthrough_modules(*PASSTHROUGH, *more))
+        restrictions = given.restrictions.with_passthrough_modules(*PASSTHROUGH, *more)
+        return FrozenCodeRunner(restrictions=restrictions, runner_class=given.runner_class)
 
 
 def _with_models(client: Client) -> Client:

@@ -22,7 +22,7 @@ from mcp_agent.errors import EngineUnavailable, IdempotencyConflict, InvalidArgu
 from mcp_agent.executor.definition import input_digest
 from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, ScheduleTimes
 from mcp_agent.executor.temporal.names import RUN_MEMO
-from mcp_agent.executor.temporal.states import RPC_TIMEOUT
+from mcp_agent.executor.temporal.versioning import RPC_TIMEOUT
 
 
 class TemporalSchedules:

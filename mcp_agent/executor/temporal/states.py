@@ -8,14 +8,10 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution as RunReference
-from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState, TaskQueueType
+from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
-    GetWorkflowExecutionHistoryReverseRequest,
-)
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -27,6 +23,7 @@ from temporalio.client import (
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
 from mcp_agent.executor.temporal.endings import failure_of
 from mcp_agent.executor.temporal.names import OWN_MEMO, STATE_MEMO
+from mcp_agent.executor.temporal.versioning import RPC_TIMEOUT, TAKE_OVER_WITHIN, serving
 from mcp_agent.executor.workflow import WorkflowResult
 
 _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
@@ -40,9 +37,6 @@ _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
 }
 # A workflow task that nobody has taken for this long is worth a look at who serves the queue.
 UNTAKEN = timedelta(seconds=3)
-# A living worker asks for work at least once a minute.
-POLLER_ALIVE = timedelta(seconds=75)
-RPC_TIMEOUT = timedelta(seconds=10)
 
 
 async def summary(execution: WorkflowExecution) -> RunState:
@@ -124,28 +118,25 @@ async def _with_pending_task(client: Client, description: WorkflowExecutionDescr
     untaken = task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
     if not untaken:
         return state
-    if datetime.now(UTC) - _time(task.scheduled_time) > UNTAKEN and not await served(client, description.task_queue):
-        return replace(state, status="blocked", blocked=no_worker_text(description.task_queue))
+    if datetime.now(UTC) - _time(task.scheduled_time) > UNTAKEN:
+        nobody = await unserved(client, description.task_queue)
+        if nobody is not None:
+            return replace(state, status="blocked", blocked=nobody)
     new = (description.history_length or 0) <= 2
     return replace(state, status="queued") if new and state.status == "running" else state
 
 
-def no_worker_text(task_queue: str) -> str:
+async def unserved(client: Client, task_queue: str) -> str | None:
+    """Why nobody takes the queue's workflow tasks, and what to do; `None` if somebody does. Raises RPCError."""
+    now = await serving(client, task_queue)
+    if now.served:
+        return None
+    if now.workers:
+        return (
+            f"No worker with the newest code serves task queue `{task_queue}`, only some with other code: start the server, or "
+            f"`mcp-agent worker`, with the code of today. One of the others takes over within {TAKE_OVER_WITHIN:g} s."
+        )
     return f"No worker serves task queue `{task_queue}`: start the server, or `mcp-agent worker`. The run goes on then."
-
-
-async def served(client: Client, task_queue: str) -> bool:
-    """Whether a worker has lately asked for workflow tasks of the queue."""
-    answer = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        ),
-        timeout=RPC_TIMEOUT,
-    )
-    oldest = datetime.now(UTC) - POLLER_ALIVE
-    return any(_time(poller.last_access_time) > oldest for poller in answer.pollers)
 
 
 async def _task_failure(client: Client, state: RunState) -> str | None:
