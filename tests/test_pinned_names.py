@@ -53,9 +53,11 @@ def test_the_names_of_updates_memos_and_headers():
         "ANSWER_UPDATE": "mcp_agent.answer",
         "CARRIED_HEADER": "mcp_agent.carried",
         "CHANGED_EXTERN": "mcp_agent_changed",
+        "OWNER_ATTRIBUTE": "mcp_agent_owner",
         "OWN_MEMO": "mcp_agent.",
         "RUN_MEMO": "mcp_agent.run",
         "STATE_MEMO": "mcp_agent.state",
+        "WORKFLOW_ATTRIBUTE": "mcp_agent_workflow",
     }
 
 

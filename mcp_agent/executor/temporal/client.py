@@ -16,7 +16,7 @@ from mcp_agent.executor.temporal.converter import agent_data_converter
 
 # A cluster that loses a node refuses calls for up to a minute; the SDK's default gives up after ten seconds.
 PATIENT = RetryConfig(max_elapsed_time_millis=120_000, max_retries=100)
-NAMESPACE_TIMEOUT = timedelta(seconds=10)
+RPC_TIMEOUT = timedelta(seconds=10)
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +55,7 @@ async def connect(address: str, settings: TemporalSettings) -> Client:
 
 async def _check_namespace(client: Client) -> None:
     """`connect` succeeds with a wrong key or namespace; the first call of the namespace does not."""
-    await client.count_workflows("WorkflowId = 'mcp-agent-check'", rpc_timeout=NAMESPACE_TIMEOUT)
+    await client.count_workflows("WorkflowId = 'mcp-agent-check'", rpc_timeout=RPC_TIMEOUT)
 
 
 def _tls(settings: TLSSettings | bool | None) -> TLSConfig | bool | None:

@@ -29,12 +29,14 @@ class Connection:
         task_queue: The app's.
         ui_url: Temporal's web page, where it is known.
         builds: Whether workers tell their builds apart, and the newest runs the workflows.
+        embedded: Whether this package brought the server.
     """
 
     client: Client
     task_queue: str
     ui_url: str | None
     builds: bool
+    embedded: bool = False
 
 
 @asynccontextmanager
@@ -60,7 +62,7 @@ async def open_connection(registry: Registry) -> AsyncGenerator[Connection, None
         client = await connect(server.address, TemporalSettings())
         logger.info("Temporal's web page: %s", server.ui_url)
         builds = settings.temporal.worker_versioning is not False
-        yield Connection(client, task_queue(registry.name, settings), server.ui_url, builds)
+        yield Connection(client, task_queue(registry.name, settings), server.ui_url, builds, embedded=True)
 
 
 def task_queue(app_name: str, settings: Settings) -> str:

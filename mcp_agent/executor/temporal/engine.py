@@ -16,6 +16,7 @@ from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.changes import Changes
 from mcp_agent.executor.temporal.connection import Connection, open_connection
 from mcp_agent.executor.temporal.executor import TemporalExecutor
+from mcp_agent.executor.temporal.search_attributes import own_attributes
 from mcp_agent.executor.temporal.versioning import Deployment
 from mcp_agent.executor.temporal.worker import deployment_of, make_worker
 
@@ -36,12 +37,13 @@ async def open_executor(registry: Registry, *, worker: bool = False) -> AsyncGen
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(open_connection(registry))
         retention = await _retention(connection.client)
+        attributes = await own_attributes(connection.client, add=connection.embedded)
         if not worker or not registry.workflows:
-            yield TemporalExecutor(registry, connection, None, retention)
+            yield TemporalExecutor(registry, connection, None, retention, attributes)
             return
         changes, deployment = Changes(), deployment_of(connection, registry)
         await stack.enter_async_context(_worker(registry, connection, changes, deployment))
-        yield TemporalExecutor(registry, connection, changes, retention, takes_starts=deployment is None)
+        yield TemporalExecutor(registry, connection, changes, retention, attributes, takes_starts=deployment is None)
 
 
 @asynccontextmanager

@@ -49,13 +49,13 @@ from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, Schedule
 from mcp_agent.executor.start_options import SearchAttribute, StartOptions
 from mcp_agent.executor.temporal import states
 from mcp_agent.executor.temporal.changes import Changes
+from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.connection import Connection
 from mcp_agent.executor.temporal.dev_server import run_page
 from mcp_agent.executor.temporal.endings import ending
 from mcp_agent.executor.temporal.names import ANSWER_UPDATE, RUN_MEMO
 from mcp_agent.executor.temporal.schedules import TemporalSchedules
-from mcp_agent.executor.temporal.search_attributes import typed_search_attributes
-from mcp_agent.executor.temporal.versioning import RPC_TIMEOUT
+from mcp_agent.executor.temporal.search_attributes import OwnAttributes
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ class TemporalExecutor(Executor):
     connection: Where its runs live.
     changes: Hints of a worker in this process; `None` without one.
     retention: How long Temporal keeps closed runs.
+    attributes: What runs are searched by.
     takes_starts: Whether the worker in this process begins runs that are started here without being handed them: where
         workers have builds, that would make the code of a run depend on who starts it.
     """
@@ -103,6 +104,7 @@ class TemporalExecutor(Executor):
         connection: Connection,
         changes: Changes | None,
         retention: timedelta,
+        attributes: OwnAttributes,
         takes_starts: bool = False,
     ) -> None:
         self._registry = registry
@@ -111,8 +113,9 @@ class TemporalExecutor(Executor):
         self._ui_url = connection.ui_url
         self._changes = changes
         self._retention = retention
+        self._attributes = attributes
         self._takes_starts = takes_starts
-        self._schedules = TemporalSchedules(connection.client, registry.name, connection.task_queue)
+        self._schedules = TemporalSchedules(connection.client, registry.name, connection.task_queue, attributes)
 
     @property
     def engine(self) -> Any:
@@ -154,7 +157,7 @@ class TemporalExecutor(Executor):
                     run_timeout=options.run_timeout,
                     task_timeout=options.task_timeout,
                     start_delay=options.start_delay,
-                    search_attributes=typed_search_attributes(options.search_attributes),
+                    search_attributes=self._attributes.of(name, options.search_attributes),
                 )
         except WorkflowAlreadyStartedError:
             raise IdempotencyConflict(
@@ -209,6 +212,7 @@ class TemporalExecutor(Executor):
                         {},
                         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                        search_attributes=self._attributes.of(definition.name),
                     )
             except WorkflowAlreadyStartedError:
                 await self._check_same_input(run_id, input_digest)

@@ -17,7 +17,7 @@ import anyio._backends._asyncio  # pyright: ignore[reportUnusedImport] - else im
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
@@ -32,7 +32,7 @@ from mcp_agent.executor.runs import RunUsage
 from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
 from mcp_agent.executor.temporal.endings import is_cancellation
-from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_MEMO
+from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_MEMO, WORKFLOW_ATTRIBUTE
 from mcp_agent.executor.workflow_signal import KeptMail
 
 FIRST_VERSION = 1
@@ -142,6 +142,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
                 execution_timeout=options.execution_timeout,
                 run_timeout=options.run_timeout,
                 task_timeout=options.task_timeout,
+                search_attributes=_child_attributes(name),
                 memo={**options.memo, RUN_MEMO: {"input_digest": input_digest(args), "parent": self.info.run_id}},
             )
         except WorkflowAlreadyStartedError:
@@ -202,6 +203,14 @@ class TemporalRuntime(runtime.WorkflowRuntime):
             return both
         remote = {name: getattr(options, name) for name in _REMOTE_OPTIONS}
         return {**both, **remote, "heartbeat_timeout": options.heartbeat_timeout or DEFAULT_HEARTBEAT}
+
+
+def _child_attributes(name: str) -> TypedSearchAttributes | None:
+    """A child is searched by its name where its parent is."""
+    key = SearchAttributeKey.for_keyword(WORKFLOW_ATTRIBUTE)
+    if key not in workflow.info().typed_search_attributes:
+        return None
+    return TypedSearchAttributes([SearchAttributePair(key, name)])
 
 
 def temporal_policy(policy: RetryPolicyLike) -> RetryPolicy:

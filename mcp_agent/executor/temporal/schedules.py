@@ -21,8 +21,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from mcp_agent.errors import EngineUnavailable, IdempotencyConflict, InvalidArguments, NotFound
 from mcp_agent.executor.definition import input_digest
 from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, ScheduleTimes
+from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.names import RUN_MEMO
-from mcp_agent.executor.temporal.versioning import RPC_TIMEOUT
+from mcp_agent.executor.temporal.search_attributes import OwnAttributes
 
 
 class TemporalSchedules:
@@ -32,12 +33,14 @@ class TemporalSchedules:
         client: Where they are kept.
         app: The app's name, which its runs' memos hold.
         task_queue: Where the runs are served.
+        attributes: What the runs are searched by.
     """
 
-    def __init__(self, client: Client, app: str, task_queue: str) -> None:
+    def __init__(self, client: Client, app: str, task_queue: str, attributes: OwnAttributes) -> None:
         self._client = client
         self._app = app
         self._task_queue = task_queue
+        self._attributes = attributes
 
     async def create(self, schedule_id: str, workflow: str, args: Sequence[Any], times: ScheduleTimes) -> TemporalSchedule:
         """Raises IdempotencyConflict if the id is taken, InvalidArguments for times that Temporal refuses."""
@@ -48,6 +51,7 @@ class TemporalSchedules:
             id=schedule_id,
             task_queue=self._task_queue,
             memo={RUN_MEMO: {"app": self._app, "input_digest": input_digest(args), "schedule": schedule_id}},
+            typed_search_attributes=self._attributes.of(workflow),
         )
         intervals = [] if times.every is None else [ScheduleIntervalSpec(every=times.every)]
         spec = ScheduleSpec(intervals=intervals, cron_expressions=list(times.cron), time_zone_name=times.time_zone)

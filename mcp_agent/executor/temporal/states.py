@@ -21,9 +21,10 @@ from temporalio.client import (
 )
 
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
+from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.endings import failure_of
 from mcp_agent.executor.temporal.names import OWN_MEMO, STATE_MEMO
-from mcp_agent.executor.temporal.versioning import RPC_TIMEOUT, TAKE_OVER_WITHIN, serving
+from mcp_agent.executor.temporal.versioning import TAKE_OVER_WITHIN, serving
 from mcp_agent.executor.workflow import WorkflowResult
 
 _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {

@@ -29,10 +29,10 @@ from temporalio.worker import WorkerConfig, WorkerDeploymentConfig
 
 from mcp_agent import __version__
 from mcp_agent.executor.registry import Registry
+from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 
 logger = logging.getLogger(__name__)
 
-RPC_TIMEOUT = timedelta(seconds=10)
 # A living worker asks for work at least once a minute.
 POLLER_ALIVE = timedelta(seconds=75)
 LOOK = 0.1  # for the server to see a worker ask, there is no event to wait for
