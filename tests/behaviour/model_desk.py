@@ -198,6 +198,18 @@ class Child(Workflow[Any]):
 CANCELLED: list[str] = []
 
 
+async def _cancelled_at_once(doing: Any) -> str:
+    """Cancels something while Temporal does not know of it yet."""
+    task = asyncio.create_task(doing)
+    await asyncio.sleep(0)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return "cancelled"
+    return "went on"
+
+
 @app.workflow
 class Parent(Workflow[Any]):
     """Has children in the way it is told."""
@@ -242,6 +254,11 @@ class Parent(Workflow[Any]):
             case "many":
                 results = await asyncio.gather(*(workflow.execute_child_workflow(Child, "value") for _ in range(5)))
                 return WorkflowResult(value=len({result.metadata["id"] for result in results}))
+            case "at once":
+                texts = [await _cancelled_at_once(workflow.execute_child_workflow(Child, "wait", id=other))]
+                bus = app.context.executor.signal_bus
+                texts.append(await _cancelled_at_once(bus.send_signal(Signal("word", run_id=self.id))))
+                return WorkflowResult(value=[*texts, await _cancelled_at_once(count_one())])
             case "inline":
                 return WorkflowResult(value=(await Child().run("value")).metadata["id"] == self.id)
             case "tells":

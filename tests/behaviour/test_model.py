@@ -19,6 +19,7 @@ from mcp_agent.errors import (
     WorkflowApplicationError,
 )
 from mcp_agent.executor.executor import Executor
+from mcp_agent.executor.runs import RunFilter
 from mcp_agent.executor.workflow_signal import Signal
 from tests.behaviour import model_desk as desk
 from tests.behaviour.test_behaviour import reached, unique, value
@@ -148,6 +149,16 @@ class TestChildren:
         child = unique("child")
         assert await value(executor, "Parent", "gives up", child) == "gave up"
         assert (await executor.describe_run(child)).status == "cancelled"
+
+    @pytest.mark.promise("design: cancellation has asyncio's meaning on both engines")
+    async def test_what_is_cancelled_before_it_begins_is_cancelled(self, executor: Executor):
+        child = unique("child")
+        assert await value(executor, "Parent", "at once", child) == ["cancelled", "cancelled", "cancelled"]
+        assert [
+            run.run_id
+            for run in (await executor.list_runs(RunFilter(workflows=("Child",), limit=500))).runs
+            if run.run_id == child and not run.closed
+        ] == []
 
     async def test_an_id_that_is_taken_is_refused(self, executor: Executor):
         child = unique("child")

@@ -384,6 +384,7 @@ class InProcessRun(runtime.WorkflowRuntime):
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
         try:
             await self._siblings.signal_run(run_id, name, args)
+            await asyncio.sleep(0)  # on Temporal too a signal takes until after the next wait
         except CallError as error:
             raise WorkflowApplicationError(str(error), type="NotFound", non_retryable=True) from None
 

@@ -12,7 +12,7 @@ from temporalio.exceptions import (
 )
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
-from mcp_agent.errors import RunCancelledError, RunFailedError, RunTerminatedError, RunTimedOutError
+from mcp_agent.errors import RunCancelledError, RunFailedError, RunTerminatedError, RunTimedOutError, StepCancelledError
 from mcp_agent.executor.runs import RunFailure
 
 
@@ -46,6 +46,6 @@ def ending(run_id: str, cause: BaseException) -> RunFailedError:
 
 def is_cancellation(error: BaseException) -> bool:
     """Whether a step or a child ended because it was cancelled."""
-    return isinstance(error, CancelledError) or (
+    return isinstance(error, CancelledError | RunCancelledError | StepCancelledError) or (
         isinstance(error, ActivityError | ChildWorkflowError) and isinstance(error.cause, CancelledError)
     )

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-import anyio
-import anyio._backends._asyncio  # pyright: ignore[reportUnusedImport] - else imported lazily, inside the sandbox
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -33,6 +31,7 @@ from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, 
 from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
 from mcp_agent.executor.temporal.endings import is_cancellation
 from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_MEMO, WORKFLOW_ATTRIBUTE
+from mcp_agent.executor.temporal.operations import settled
 from mcp_agent.executor.workflow_signal import KeptMail
 
 FIRST_VERSION = 1
@@ -131,8 +130,8 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         check_size(args)
         self._check_history()
         child_id = options.id or self.child_id(name)
-        try:
-            handle = await workflow.start_child_workflow(
+        starting = asyncio.create_task(
+            workflow.start_child_workflow(
                 name,
                 args=list(args),
                 id=child_id,
@@ -145,9 +144,15 @@ class TemporalRuntime(runtime.WorkflowRuntime):
                 search_attributes=_child_attributes(name),
                 memo={**options.memo, RUN_MEMO: {"input_digest": input_digest(args), "parent": self.info.run_id}},
             )
+        )
+        try:
+            return TemporalChild(await settled(starting))
         except WorkflowAlreadyStartedError:
             raise IdempotencyConflict(f"Run `{child_id}` exists: choose another `id`.") from None
-        return TemporalChild(handle)
+        except asyncio.CancelledError:
+            if not starting.cancelled() and starting.exception() is None:
+                await TemporalChild(starting.result()).ended()
+            raise
 
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
         await signalled(workflow.get_external_workflow_handle(run_id).signal(name, args=list(args)), run_id)
@@ -219,22 +224,9 @@ def temporal_policy(policy: RetryPolicyLike) -> RetryPolicy:
 
 
 async def _execute(call: StepCall, config: dict[str, Any]) -> Any:
-    """Runs an activity so that cancellation has asyncio's meaning.
-
-    Who waits sees CancelledError at once and decides what it becomes (a time-out, a cancelled run); the activity is asked
-    to stop exactly once, and has stopped before this returns. A bare `execute_activity` does neither
-    (temporalio 1.35: no TimeoutError leaves `asyncio.timeout`, and an anyio scope spins).
-    """
     start: Any = workflow.start_local_activity if call.options.local else workflow.start_activity
     handle = start(call.name, args=list(call.args), result_type=call.result_type, **config)
-    try:
-        return await asyncio.shield(handle)
-    except asyncio.CancelledError:
-        if not handle.done():
-            handle.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([handle])
-        raise
+    return await settled(handle, handle.cancel)
 
 
 def _as_step_failure(call: StepCall, error: ActivityError) -> WorkflowApplicationError:
