@@ -1,6 +1,7 @@
 """The Temporal engine. Importing this imports `temporalio`."""
 
 from mcp_agent.executor.temporal.definition import install as _install
+from mcp_agent.executor.temporal.measuring import install as _install_measuring
 from mcp_agent.executor.temporal.plugin import AgentPlugin
 from mcp_agent.executor.temporal.worker import AppWorker, create_temporal_worker_for_app
 from mcp_agent.executor.workflow_signal import Signal
@@ -8,3 +9,4 @@ from mcp_agent.executor.workflow_signal import Signal
 __all__ = ["AgentPlugin", "AppWorker", "Signal", "create_temporal_worker_for_app"]
 
 _install()
+_install_measuring()
