@@ -6,7 +6,7 @@ import pytest
 from mcp_agent.config import Settings
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.temporal.binary import find_or_make_binary
-from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE, data_dir, ensure, status
+from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE, DevServer, data_dir, ensure, status
 from tests.specification import blocks_as_written as blocks
 from tests.specification.servers import settings
 from tests.support import until_gone
@@ -23,6 +23,14 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[P
             yield folder
     assert server is not None
     await until_gone(server.keeper_pid, server.server_pid)
+
+
+@pytest.fixture
+def dev_server(temporal: Path) -> DevServer:
+    """Where that Temporal is."""
+    server = status(temporal)
+    assert server is not None
+    return server
 
 
 @pytest.fixture(scope="module", params=["asyncio", "temporal"])
