@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast, overload
 from mcp_agent import workflow as workflow_api
 from mcp_agent.config import Settings, load_settings
 from mcp_agent.context import Context
-from mcp_agent.errors import DefinitionError
+from mcp_agent.errors import ConfigError, DefinitionError
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.runtime import current_or_none, running
@@ -154,7 +154,7 @@ class MCPApp:
             if opened.serves(self.settings, worker=worker):
                 yield opened.executor
                 return
-        module = importlib.import_module(_ENGINES[self.settings.execution_engine])
+        module = _engine_module(self.settings.execution_engine)
         async with module.open_executor(self, worker=worker) as executor:
             opened = _Opened(executor, self.settings, asyncio.get_running_loop(), worker)
             self._opened.append(opened)
@@ -277,6 +277,16 @@ class MCPApp:
             self._add_workflow(definition)
         text = description or inspect.cleandoc(function.__doc__ or "")
         self._function_tools[name] = FunctionTool(name, function, title, text, durable, definition)
+
+
+def _engine_module(engine: str) -> Any:
+    try:
+        return importlib.import_module(_ENGINES[engine])
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package != "temporalio":
+            raise
+        raise ConfigError(f"`execution_engine: {engine}` needs the package `{package}`, which is not installed.") from None
 
 
 def _workflow_class(function: Callable[..., Any], name: str) -> type[Workflow[Any]]:
