@@ -2,6 +2,7 @@
 
 from mcp_agent.executor.temporal.definition import install as _install_definitions
 from mcp_agent.executor.temporal.frozen_code import install as _install_finder
+from mcp_agent.executor.temporal.measuring import install as _install_measuring
 from mcp_agent.executor.temporal.plugin import AgentPlugin
 from mcp_agent.executor.temporal.worker import AppWorker, create_temporal_worker_for_app
 from mcp_agent.executor.workflow_signal import Signal
@@ -10,3 +11,4 @@ __all__ = ["AgentPlugin", "AppWorker", "Signal", "create_temporal_worker_for_app
 
 _install_definitions()
 _install_finder()
+_install_measuring()

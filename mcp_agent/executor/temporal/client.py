@@ -13,15 +13,21 @@ from temporalio.service import RetryConfig, RPCError, TLSConfig
 from mcp_agent.config import TemporalSettings, TLSSettings
 from mcp_agent.errors import ConfigError, EngineUnavailable
 from mcp_agent.executor.temporal.converter import agent_data_converter
+from mcp_agent.executor.temporal.measuring import measuring_default
 
 # A cluster that loses a node refuses calls for up to a minute; the SDK's default gives up after ten seconds.
 PATIENT = RetryConfig(max_elapsed_time_millis=120_000, max_retries=100)
 RPC_TIMEOUT = timedelta(seconds=10)
 
 
-@lru_cache(maxsize=1)
 def core_runtime() -> Runtime:
-    """The SDK's core for this process, with its log lines in Python's logging: by default they go to stdout."""
+    """The SDK's core for this process: the program's own where it has set one that measures, else one of this package's."""
+    return measuring_default() or _quiet_runtime()
+
+
+@lru_cache(maxsize=1)
+def _quiet_runtime() -> Runtime:
+    """Its log lines are in Python's logging: by default they go to stdout."""
     levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=levels, forwarding=forwarding)))

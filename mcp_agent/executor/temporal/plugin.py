@@ -89,7 +89,8 @@ class AgentPlugin(temporalio.worker.Plugin):
             "workflow_runner": self._runner(given.get("workflow_runner")),
         }
         if given.get("activity_executor") is None:
-            given["activity_executor"] = ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="mcp-agent-step")
+            threads = max(SYNC_STEP_THREADS, given.get("max_concurrent_activities") or 0)
+            given["activity_executor"] = ThreadPoolExecutor(threads, thread_name_prefix="mcp-agent-step")
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
