@@ -1,10 +1,18 @@
 """The Temporal engine. Importing this imports `temporalio`."""
 
 from mcp_agent.executor.temporal.definition import install as _install
+from mcp_agent.executor.temporal.encryption import CompositeConverter, EncryptionConverter
 from mcp_agent.executor.temporal.plugin import AgentPlugin
 from mcp_agent.executor.temporal.worker import AppWorker, create_temporal_worker_for_app
 from mcp_agent.executor.workflow_signal import Signal
 
-__all__ = ["AgentPlugin", "AppWorker", "Signal", "create_temporal_worker_for_app"]
+__all__ = [
+    "AgentPlugin",
+    "AppWorker",
+    "CompositeConverter",
+    "EncryptionConverter",
+    "Signal",
+    "create_temporal_worker_for_app",
+]
 
 _install()
