@@ -55,6 +55,7 @@ def test_the_names_of_updates_memos_and_headers():
         "CHANGED_EXTERN": "mcp_agent_changed",
         "OWN_MEMO": "mcp_agent.",
         "RUN_MEMO": "mcp_agent.run",
+        "SEAL_EXTERN": "mcp_agent_seal",
         "STATE_MEMO": "mcp_agent.state",
     }
 
