@@ -38,6 +38,16 @@ async def refuse(text: str) -> None:
     raise WorkflowApplicationError(f"{text} is refused", {"of": text}, type="Refused", non_retryable=True)
 
 
+@app.workflow_task(name="encrypted.recall")
+async def recall() -> list[str]:
+    """What the run's history holds of `note`, as a conversation is rebuilt from it."""
+    step = current_step()
+    assert step is not None
+    assert step.history is not None
+    found = [text async for pair in step.history.completed("encrypted.note") for text in pair]
+    return [text.decode() for text in [*found, *[text async for text in step.history.arguments("encrypted.note")]]]
+
+
 @app.workflow
 class Child(Workflow[str]):
     @app.workflow_run
@@ -82,6 +92,14 @@ class Patient(Workflow[Any]):
             workflow.continue_as_new(args=[text, [noted, child.value, answer, *self.letters]])
         early = await bus.wait_for_signal(Signal("early"))  # came to the first run, and has been handed over
         return WorkflowResult(value=[*known, early], metadata={"of": text})
+
+
+@app.workflow
+class Recalls(Workflow[list[str]]):
+    @app.workflow_run
+    async def run(self, text: str) -> list[str]:
+        await note(text)
+        return await recall()
 
 
 @app.workflow

@@ -165,6 +165,12 @@ async def test_a_failure_is_told_and_not_stored_in_clear(desk: Desk, how: str, c
     await check_nothing_readable(desk, handle.id)
 
 
+async def test_a_step_reads_the_run_s_own_history(desk: Desk):
+    handle = await desk.executor.start_workflow("Recalls", CANARY)
+    argument = json.dumps(CANARY)
+    assert (await handle.result()).value == [argument, json.dumps(f"{CANARY} noted, ('{CANARY}',)"), argument]
+
+
 async def test_why_a_step_is_tried_again_is_told(desk: Desk):
     handle = await desk.executor.start_workflow(Fails, "held", CANARY)
     held = await state(desk, handle.id, lambda found: found.steps and found.steps[0].last_error)
