@@ -63,10 +63,18 @@ class TLSSettings(_Section):
 
 
 class DataConverterSettings(_Section):
-    """Encryption of what is stored with runs."""
+    """Encryption of what is stored with runs on Temporal.
+
+    Attributes:
+        encryption_key: 32 bytes in base64; what is stored from now on is encrypted with it.
+        compress: Compress before encrypting what becomes smaller by it.
+        previous_keys: Keys that older runs were encrypted with; they only decrypt.
+    """
 
     encryption_key: SecretStr
     codec: Literal["aes256gcm"] = "aes256gcm"
+    compress: bool = False
+    previous_keys: list[SecretStr] = []
 
 
 class TemporalAuthSettings(_Section):

@@ -56,6 +56,7 @@ def test_the_names_of_updates_memos_and_headers():
         "OWNER_ATTRIBUTE": "mcp_agent_owner",
         "OWN_MEMO": "mcp_agent.",
         "RUN_MEMO": "mcp_agent.run",
+        "SEAL_EXTERN": "mcp_agent_seal",
         "STATE_MEMO": "mcp_agent.state",
         "WORKFLOW_ATTRIBUTE": "mcp_agent_workflow",
     }

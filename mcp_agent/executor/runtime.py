@@ -12,7 +12,7 @@ import random
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -175,7 +175,8 @@ def running() -> Generator[None, None, None]:
     try:
         yield
     finally:
-        _depth.reset(token)
+        with suppress(ValueError):  # a run that a worker has let go is collected in another context, whose depth is its own
+            _depth.reset(token)
 
 
 def check_outermost(what: str) -> None:

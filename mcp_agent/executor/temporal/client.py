@@ -7,12 +7,13 @@ from datetime import timedelta
 from functools import lru_cache
 
 from temporalio.client import Client
+from temporalio.common import HeaderCodecBehavior
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RetryConfig, RPCError, TLSConfig
 
 from mcp_agent.config import TemporalSettings, TLSSettings
 from mcp_agent.errors import ConfigError, EngineUnavailable
-from mcp_agent.executor.temporal.converter import agent_data_converter
+from mcp_agent.executor.temporal.encryption import EncryptionCodec, data_converter
 from mcp_agent.executor.temporal.measuring import measuring_default
 
 # A cluster that loses a node refuses calls for up to a minute; the SDK's default gives up after ten seconds.
@@ -33,8 +34,13 @@ def _quiet_runtime() -> Runtime:
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=levels, forwarding=forwarding)))
 
 
-async def connect(address: str, settings: TemporalSettings) -> Client:
+async def connect(address: str, settings: TemporalSettings, codec: EncryptionCodec | None = None) -> Client:
     """A client whose namespace answers.
+
+    Args:
+        address: Host and port.
+        settings: How to connect; `codec` is made of its `data_converter` before.
+        codec: Encrypts what is stored.
 
     Raises:
         EngineUnavailable: Temporal does not answer there, or not to this namespace and key.
@@ -44,7 +50,8 @@ async def connect(address: str, settings: TemporalSettings) -> Client:
         client = await Client.connect(
             address,
             namespace=settings.namespace,
-            data_converter=agent_data_converter(),
+            data_converter=data_converter(codec),
+            header_codec_behavior=HeaderCodecBehavior.NO_CODEC if codec is None else HeaderCodecBehavior.CODEC,
             api_key=key,
             tls=_tls(settings.tls),
             retry_config=PATIENT,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DataConverter
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
@@ -49,3 +51,13 @@ def is_cancellation(error: BaseException) -> bool:
     return isinstance(error, CancelledError | RunCancelledError | StepCancelledError) or (
         isinstance(error, ActivityError | ChildWorkflowError) and isinstance(error.cause, CancelledError)
     )
+
+
+async def failure_text(converter: DataConverter, failure: Failure) -> str:
+    """The message of a failure as Temporal stores it. Raises EncryptionError."""
+    if not failure.HasField("encoded_attributes"):
+        return failure.message
+    readable = Failure()
+    readable.CopyFrom(failure)
+    error = await converter.decode_failure(readable)
+    return error.message if isinstance(error, FailureError) else str(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -12,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -52,6 +52,7 @@ from mcp_agent.executor.temporal.changes import Changes
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.connection import Connection
 from mcp_agent.executor.temporal.dev_server import run_page
+from mcp_agent.executor.temporal.encryption import HIDDEN, mark_of, opened_text
 from mcp_agent.executor.temporal.endings import ending
 from mcp_agent.executor.temporal.names import ANSWER_UPDATE, RUN_MEMO
 from mcp_agent.executor.temporal.schedules import TemporalSchedules
@@ -340,7 +341,7 @@ class TemporalExecutor(Executor):
     async def answer_run(self, run_id: str, answer: Answer) -> Receipt:
         state = await self.describe_run(run_id)
         answer = _addressed(answer, state)
-        update_id = _update_id(answer)
+        update_id = self._update_id(answer)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT.total_seconds()):
                 return await self._update(run_id, answer, update_id)
@@ -350,6 +351,12 @@ class TemporalExecutor(Executor):
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more answers.") from None
             raise _unreachable(error) from error
+
+    def _update_id(self, answer: Answer) -> str:
+        """The same for the same answer. Temporal stores it in clear."""
+        if answer.request_id is None:
+            return uuid.uuid4().hex
+        return f"{answer.request_id}:{mark_of(self._client.data_converter, json_of(answer.payload))[:32]}"
 
     async def _update(self, run_id: str, answer: Answer, update_id: str) -> Receipt:
         sent = answer.model_copy(update={"call": uuid.uuid4().hex})
@@ -383,9 +390,22 @@ class TemporalExecutor(Executor):
             async with _reaching(run_id):
                 return await self._client.get_workflow_handle(run_id).query(query, args=list(args), rpc_timeout=RPC_TIMEOUT)
         except WorkflowQueryFailedError as error:
-            if f"'{query}'" in str(error) and "not found" in str(error):
-                raise NotFound(f"Run `{run_id}` has no query `{query}`: {error}.") from None
-            raise query_failure(run_id, query, str(error)) from None
+            why = opened_text(self._client.data_converter, str(error))
+            if why == HIDDEN:
+                why = await self._hidden_query_failure(run_id, query)
+            if f"'{query}'" in why and "not found" in why:
+                raise NotFound(f"Run `{run_id}` has no query `{query}`: {why}.") from None
+            raise query_failure(run_id, query, why) from None
+
+    async def _hidden_query_failure(self, run_id: str, query: str) -> str:
+        """Why a query failed before its handler was called, where Temporal does not hand on the reason."""
+        handle: Any = self._client.get_workflow_handle(run_id)
+        async with _reaching(run_id):
+            told = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata, rpc_timeout=RPC_TIMEOUT)
+        names = [known.name for known in told.definition.query_definitions if known.name]
+        if query not in names:
+            return f"Query handler for '{query}' not found, known queries: [{' '.join(names)}]"
+        return "its arguments do not fit (the reason is encrypted and was not handed on)"
 
     async def update_run(self, run_id: str, update: str, args: Sequence[Any]) -> Any:
         """Calls an update handler. Raises as `WorkflowHandle.update`."""
@@ -514,12 +534,6 @@ def _addressed(answer: Answer, state: RunState) -> Answer:
     if len(fitting) == 1 or (fitting and answer.name is not None):
         return answer.model_copy(update={"request_id": fitting[0].request_id})
     return answer
-
-
-def _update_id(answer: Answer) -> str:
-    if answer.request_id is None:
-        return uuid.uuid4().hex
-    return f"{answer.request_id}:{hashlib.sha256(json_of(answer.payload)).hexdigest()[:32]}"
 
 
 def _refusal(error: WorkflowUpdateFailedError) -> Exception:

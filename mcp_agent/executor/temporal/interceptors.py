@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -30,12 +30,13 @@ from mcp_agent.errors import CallError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
 from mcp_agent.executor.continuing import ContinueAsNew, VersionRemoved
 from mcp_agent.executor.definition import bind_positional
-from mcp_agent.executor.failures import contained, failure_message, failure_type
+from mcp_agent.executor.failures import contained, error_text, failure_message, failure_type
 from mcp_agent.executor.payloads import encode
 from mcp_agent.executor.retry import RetryPolicies
 from mcp_agent.executor.runs import Answer, Receipt
+from mcp_agent.executor.temporal.encryption import sealed_text
 from mcp_agent.executor.temporal.history import RunHistory
-from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN
+from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN, SEAL_EXTERN
 from mcp_agent.executor.temporal.runtime import TemporalRuntime
 from mcp_agent.executor.workflow import as_result
 
@@ -68,7 +69,11 @@ class AgentInterceptor(Interceptor):
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         input.unsafe_extern_functions[CHANGED_EXTERN] = self._changed  # pyright: ignore[reportArgumentType]
+        input.unsafe_extern_functions[SEAL_EXTERN] = self._seal  # pyright: ignore[reportArgumentType]
         return self._run_interceptor
+
+    def _seal(self, text: str) -> str:
+        return text if self._client is None else sealed_text(self._client.data_converter, text)
 
 
 class RunInterceptor(WorkflowInboundInterceptor):
@@ -128,9 +133,18 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
         self._enter()
-        with contained():
-            result = await super().handle_query(input)
-        encode(result, f"The answer of query `{input.query}`")
+        try:
+            with contained():
+                result = await super().handle_query(input)
+            if not input.query.startswith("__"):  # Temporal's own, such as that of the handlers' names
+                encode(result, f"The answer of query `{input.query}`")
+        except Exception as error:
+            text = error.message if isinstance(error, FailureError) else error_text(error)
+            seal = cast("Callable[[str], str]", workflow.extern_functions()[SEAL_EXTERN])
+            sealed = seal(text)
+            if sealed == text:  # nothing is encrypted
+                raise
+            raise ApplicationError(sealed, type=failure_type(error)) from None
         return result
 
     def handle_update_validator(self, input: HandleUpdateInput) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,17 @@ from typing import Any, cast
 import temporalio.worker
 from temporalio import activity
 from temporalio.client import Client, WorkflowHistory
+from temporalio.common import HeaderCodecBehavior
+from temporalio.converter import DefaultFailureConverter
 from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from mcp_agent.activities.builtin import AppTasks
+from mcp_agent.errors import ConfigError
 from mcp_agent.executor.failures import call_plain
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.converter import with_models
+from mcp_agent.executor.temporal.encryption import SealedFailureConverter, codec_of
 from mcp_agent.executor.temporal.frozen_code import FrozenCodeRunner
 from mcp_agent.executor.temporal.interceptors import AgentInterceptor
 from mcp_agent.executor.workflow_task import TaskDefinition
@@ -29,6 +34,7 @@ PASSTHROUGH = (
     "annotated_types",
     "anthropic",
     "anyio",
+    "cryptography",
     "google.genai",
     "httpcore2",
     "httpx2",
@@ -76,8 +82,14 @@ class AgentPlugin(temporalio.worker.Plugin):
         self._changed = changed
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Raises ConfigError if the app's settings ask for encryption and the client stores values as they are."""
         given = cast("dict[str, Any]", config)
-        client = _with_models(given["client"])
+        client = _fitted(given["client"])
+        if client.data_converter.payload_codec is None and self._app.settings.temporal.data_converter is not None:
+            raise ConfigError(
+                "The app's `temporal.data_converter` asks for encryption, and the worker's client does not encrypt: connect it "
+                "with `data_converter=CompositeConverter(EncryptionConverter(key))`, or use `create_temporal_worker_for_app`."
+            )
         activities: list[Any] = list(given.get("activities") or ())
         own = {activity._Definition.must_from_callable(function).name for function in activities}  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         activities += [_activity(task) for name, task in self._tasks.items() if name not in own]
@@ -101,7 +113,15 @@ class AgentPlugin(temporalio.worker.Plugin):
                 await self._own.aclose()
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
-        config["data_converter"] = with_models(config.get("data_converter"))
+        """Histories are read with the app's key where the replayer is given no codec. Raises ConfigError for a wrong key."""
+        converter = with_models(config.get("data_converter"))
+        if converter.payload_codec is None:
+            converter = dataclasses.replace(converter, payload_codec=codec_of(self._app.settings.temporal.data_converter))
+        if converter.failure_converter_class is SealedFailureConverter:  # nothing is stored: what differs is told as it is
+            converter = dataclasses.replace(converter, failure_converter_class=DefaultFailureConverter)
+        config["data_converter"] = converter
+        if converter.payload_codec is not None:
+            config["header_codec_behavior"] = HeaderCodecBehavior.CODEC
         config["interceptors"] = [*(config.get("interceptors") or ()), self._interceptor(None)]
         config["workflow_runner"] = self._runner(config.get("workflow_runner"))
         return config
@@ -131,13 +151,15 @@ class AgentPlugin(temporalio.worker.Plugin):
         return FrozenCodeRunner(restrictions=restrictions, runner_class=given.runner_class)
 
 
-def _with_models(client: Client) -> Client:
-    """A client that reads and writes models, where it has Temporal's default converter."""
+def _fitted(client: Client) -> Client:
+    """A client that reads and writes models where it has Temporal's default converter, and headers through its codec."""
     config = client.config()
-    converter = with_models(config["data_converter"])
-    if config["data_converter"] is converter:
+    converter, headers = with_models(config["data_converter"]), config["header_codec_behavior"]
+    if converter.payload_codec is not None:  # else what a run hands over when it continues as new would be in clear
+        headers = HeaderCodecBehavior.CODEC
+    if converter is config["data_converter"] and headers == config["header_codec_behavior"]:
         return client
-    config["data_converter"] = converter
+    config["data_converter"], config["header_codec_behavior"] = converter, headers
     return Client(**config)
 
 

@@ -22,7 +22,7 @@ from temporalio.client import (
 
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
-from mcp_agent.executor.temporal.endings import failure_of
+from mcp_agent.executor.temporal.endings import failure_of, failure_text
 from mcp_agent.executor.temporal.names import OWN_MEMO, STATE_MEMO
 from mcp_agent.executor.temporal.versioning import TAKE_OVER_WITHIN, serving
 from mcp_agent.executor.workflow import WorkflowResult
@@ -71,7 +71,7 @@ async def full(client: Client, description: WorkflowExecutionDescription, retent
     state = replace(
         await summary(description),
         cancel_requested=raw.workflow_extended_info.cancel_requested,
-        steps=tuple(_step(pending) for pending in raw.pending_activities),
+        steps=tuple([await _step(client, pending) for pending in raw.pending_activities]),
     )
     if state.closed:
         return replace(await _with_ending(client, state), expires_at=_expiry(state, retention))
@@ -84,8 +84,9 @@ def _expiry(state: RunState, retention: timedelta) -> datetime | None:
     return None if state.closed_at is None else state.closed_at + retention
 
 
-def _step(pending: PendingActivityInfo) -> StepState:
-    failure = pending.last_failure.message if pending.HasField("last_failure") else None
+async def _step(client: Client, pending: PendingActivityInfo) -> StepState:
+    failed = pending.HasField("last_failure")
+    failure = await failure_text(client.data_converter, pending.last_failure) if failed else None
     waits = pending.HasField("next_attempt_schedule_time")
     return StepState(
         name=pending.activity_type.name,
@@ -152,13 +153,13 @@ async def _task_failure(client: Client, state: RunState) -> str | None:
     )
     for event in answer.history.events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-            return _explain(event)
+            return await _explain(client, event)
     return None
 
 
-def _explain(event: HistoryEvent) -> str:
+async def _explain(client: Client, event: HistoryEvent) -> str:
     failed = event.workflow_task_failed_event_attributes
-    message = failed.failure.message or "no reason given"
+    message = await failure_text(client.data_converter, failed.failure) or "no reason given"
     if "VersionRemoved" in message:
         return f"The workflow's code no longer has what this run needs ({message}). The run goes on by itself then."
     if "TMPRL1100" in message or "ondeterminism" in message:

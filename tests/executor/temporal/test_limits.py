@@ -9,7 +9,7 @@ import pytest
 from mcp_agent import workflow
 from mcp_agent.app import MCPApp
 from mcp_agent.config import Settings
-from mcp_agent.errors import CallError, RunTerminatedError
+from mcp_agent.errors import CallError
 from mcp_agent.executor.temporal.executor import TemporalExecutor
 from mcp_agent.executor.workflow import Workflow
 
