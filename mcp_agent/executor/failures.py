@@ -84,6 +84,11 @@ def run_failure(error: BaseException) -> RunFailure:
     )
 
 
+def termination(reason: str | None) -> RunFailure | None:
+    """Why somebody ended a run from outside, where that was said."""
+    return RunFailure(code="terminated", message=reason) if reason else None
+
+
 def as_step_failure(error: Exception) -> WorkflowApplicationError:
     """What the workflow sees of a step's last exception: its type, text and details, but no foreign class."""
     if isinstance(error, WorkflowApplicationError):

@@ -27,7 +27,7 @@ from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.children import ChildOptions, ParentClosePolicy
 from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional
-from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure
+from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure, termination
 from mcp_agent.executor.handlers import Handler, positional_types
 from mcp_agent.executor.payloads import decode, encode, round_trip
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
@@ -184,8 +184,9 @@ class InProcessRun(runtime.WorkflowRuntime):
             self.cancel_requested = True
             self._task.cancel()
 
-    def terminate(self) -> None:
+    def terminate(self, reason: str | None = None) -> None:
         if not self.closed:
+            self._failure = termination(reason)
             self._end("terminated")
             if self._task is not None:
                 self._task.cancel()

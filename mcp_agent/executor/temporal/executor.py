@@ -37,6 +37,7 @@ from mcp_agent.errors import (
     NotFound,
     NotWaiting,
     NoWorker,
+    RateLimited,
     WorkflowApplicationError,
 )
 from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
@@ -75,6 +76,7 @@ _REUSE = {
 }
 _CONFLICT = {True: WorkflowIDConflictPolicy.TERMINATE_EXISTING, False: WorkflowIDConflictPolicy.FAIL}
 _REFUSALS = {error.code: error for error in (AlreadyAnswered, AlreadyClosed, NotWaiting, InvalidArguments)}
+_OVER_LIMIT = "exceeded workflow execution limit"
 _UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
 _QUERY_STATUS: dict[RunStatus, str] = {
     "queued": "Running",
@@ -164,7 +166,7 @@ class TemporalExecutor(Executor):
             raise IdempotencyConflict(
                 f"Run `{run_id}` exists and `id_reuse_policy` is `{options.id_reuse_policy}`: choose another `workflow_id`."
             ) from None
-        return TemporalRunHandle(self, run_id, name)
+        return TemporalRunHandle(self, run_id, name, known=True)
 
     def _bind(self, workflow: str | type[Workflow[Any]], args: Sequence[Any]) -> tuple[str, list[Any]]:
         """A name that this app does not know may be another process's workflow (specification, `main.py`)."""
@@ -259,6 +261,11 @@ class TemporalExecutor(Executor):
         async with _reaching(run_id):
             description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
             return await states.full(self._client, description, self._retention)
+
+    async def workflow_of(self, run_id: str) -> str:
+        """The name of a run's workflow. Raises NotFound."""
+        async with _reaching(run_id):
+            return (await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)).workflow_type
 
     async def wait_run(self, run_id: str, timeout: timedelta) -> RunState:
         closing = asyncio.create_task(self._closing(run_id))
@@ -437,12 +444,20 @@ class TemporalExecutor(Executor):
 
 
 class TemporalRunHandle:
-    """A run on Temporal. Satisfies `WorkflowHandle`."""
+    """A run on Temporal. Satisfies `WorkflowHandle`.
 
-    def __init__(self, executor: TemporalExecutor, run_id: str, workflow: str | None) -> None:
+    Args:
+        executor: The engine.
+        run_id: The public id.
+        workflow: What the run must be a run of; `None` for any.
+        known: Whether it is known to be that.
+    """
+
+    def __init__(self, executor: TemporalExecutor, run_id: str, workflow: str | None, *, known: bool = False) -> None:
         self._executor = executor
         self._run_id = run_id
         self._workflow = workflow
+        self._known = known or workflow is None
 
     @property
     def id(self) -> str:
@@ -501,8 +516,11 @@ class TemporalRunHandle:
         return await self._executor.describe_run(self._run_id)
 
     async def _check_workflow(self) -> None:
-        if self._workflow is not None and (await self.describe()).workflow != self._workflow:
+        if self._known:
+            return
+        if await self._executor.workflow_of(self._run_id) != self._workflow:
             raise NotFound(f"There is no run `{self._run_id}` of `{self._workflow}`.")
+        self._known = True
 
 
 @asynccontextmanager
@@ -513,6 +531,10 @@ async def _reaching(run_id: str) -> AsyncGenerator[None, None]:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise NotFound(f"There is no run `{run_id}`.") from None
+        if error.status is RPCStatusCode.RESOURCE_EXHAUSTED or _OVER_LIMIT in str(error):
+            raise RateLimited(
+                f"Temporal allows no more for run `{run_id}` ({error}): wait, or have its code call `workflow.continue_as_new`."
+            ) from None
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             raise InvalidArguments(f"Temporal refuses the call for `{run_id}`: {error}.") from None
         raise _unreachable(error) from error

@@ -19,10 +19,11 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
 )
+from temporalio.exceptions import TerminatedError
 
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
-from mcp_agent.executor.temporal.endings import failure_of, failure_text
+from mcp_agent.executor.temporal.endings import failure_of, failure_text, termination_of
 from mcp_agent.executor.temporal.names import OWN_MEMO, STATE_MEMO
 from mcp_agent.executor.temporal.versioning import TAKE_OVER_WITHIN, serving
 from mcp_agent.executor.workflow import WorkflowResult
@@ -104,7 +105,9 @@ async def _with_ending(client: Client, state: RunState) -> RunState:
     handle: Any = client.get_workflow_handle(state.run_id, run_id=state.engine_run_id, result_type=WorkflowResult[Any])
     try:
         result: WorkflowResult[Any] = await handle.result(follow_runs=False, rpc_timeout=RPC_TIMEOUT)
-    except WorkflowFailureError as error:  # the status says it all where the run was cancelled, terminated or timed out
+    except WorkflowFailureError as error:  # the status says it all where the run was cancelled or timed out
+        if isinstance(error.cause, TerminatedError):
+            return replace(state, error=termination_of(error.cause))
         return replace(state, error=failure_of(error.cause)) if state.status == "failed" else state
     failure = None if result.error is None else RunFailure(code="workflow_error", message=result.error)
     status: RunStatus = state.status if failure is None else "failed"
