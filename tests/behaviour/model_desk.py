@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from mcp_agent import workflow
 from mcp_agent.agents.agent import Agent
 from mcp_agent.errors import RunFailedError, WorkflowApplicationError
+from mcp_agent.executor.step_context import current_step
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import Signal
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
@@ -456,6 +457,38 @@ class Refused(Workflow[Any]):
 
     async def _heartbeat(self) -> None:
         workflow.heartbeat("not in a step")
+
+
+@app.workflow_task(
+    name="model.google", retry_policy=workflow.RetryPolicy(timedelta(milliseconds=10), non_retryable_error_types=["ClientError"])
+)
+async def ask_google(code: int, status: str) -> str:
+    """Ends as the SDK does when the provider refuses, or is overloaded for the first time."""
+    step = current_step()
+    assert step is not None
+    GOOGLE.append(status)
+    if code >= 500 and step.attempt > 1:
+        return f"attempt {step.attempt}"
+    raise google_error(code, {"error": {"code": code, "status": status, "message": "no"}})
+
+
+GOOGLE: list[str] = []
+
+
+def google_error(code: int, body: dict[str, Any]) -> Exception:
+    from google.genai import errors
+
+    return errors.ClientError(code, body) if code < 500 else errors.ServerError(code, body)
+
+
+@app.workflow
+class Google(Workflow[str]):
+    @app.workflow_run
+    async def run(self, code: int, status: str) -> str:
+        try:
+            return await ask_google(code, status)
+        except WorkflowApplicationError as error:
+            return error.type
 
 
 @app.workflow_task(name="model.count")

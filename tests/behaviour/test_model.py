@@ -390,6 +390,27 @@ async def _seen(run_id: str) -> bool:
     return run_id in desk.CANCELLED
 
 
+class TestProviders:
+    @pytest.mark.promise("errata: Google's error names")
+    @pytest.mark.parametrize(
+        ("code", "status", "result", "attempts"),
+        [
+            (400, "INVALID_ARGUMENT", "ClientError", 1),
+            (400, "FAILED_PRECONDITION", "ClientError", 1),
+            (403, "PERMISSION_DENIED", "ClientError", 1),
+            (404, "NOT_FOUND", "ClientError", 1),
+            (401, "UNAUTHENTICATED", "ClientError", 1),
+            (503, "UNAVAILABLE", "attempt 2", 2),
+        ],
+    )
+    async def test_what_google_refuses_is_not_tried_again(
+        self, executor: Executor, code: int, status: str, result: str, attempts: int
+    ):
+        before = desk.GOOGLE.count(status)
+        assert await value(executor, "Google", code, status) == result
+        assert desk.GOOGLE.count(status) - before == attempts
+
+
 class TestMuch:
     @pytest.mark.promise("issue: 2,000 parallel activities")
     async def test_thousands_of_steps_at_once_take_their_turn(self, executor: Executor):
