@@ -289,7 +289,7 @@ class TemporalExecutor(Executor):
                 rpc_timeout=RPC_TIMEOUT,
             )
             await listing.fetch_next_page()
-            found = [await states.summary(run) for run in listing.current_page or ()]
+            found = [await states.listed(run) for run in listing.current_page or ()]
         wanted = [state for state in found if which.status in (None, state.status)]
         more = listing.next_page_token
         return RunPage(tuple(wanted), base64.urlsafe_b64encode(more).decode() if more else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from temporalio.client import (
 )
 from temporalio.exceptions import TerminatedError
 
+from mcp_agent.errors import EncryptionError
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.endings import failure_of, failure_text, termination_of
@@ -41,9 +43,20 @@ _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
 UNTAKEN = timedelta(seconds=3)
 
 
+async def listed(execution: WorkflowExecution) -> RunState:
+    """What a listing tells of a run. One that cannot be read (its key is missing) says so, and hides no others."""
+    try:
+        return await summary(execution)
+    except EncryptionError as error:
+        return replace(_summary(execution, {}), error=RunFailure(code="unreadable", message=str(error)))
+
+
 async def summary(execution: WorkflowExecution) -> RunState:
-    """What `describe` and a listing both tell; no result."""
-    memo = await execution.memo()
+    """What `describe` and a listing both tell; no result. Raises EncryptionError."""
+    return _summary(execution, await execution.memo())
+
+
+def _summary(execution: WorkflowExecution, memo: Mapping[str, Any]) -> RunState:
     public = PublicState.model_validate(memo.get(STATE_MEMO) or {})
     status = _STATUSES[execution.status or WorkflowExecutionStatus.RUNNING]
     if status == "completed" and public.failed:

@@ -23,7 +23,13 @@ from mcp_agent.config import Settings
 from mcp_agent.errors import ConfigError, EncryptionError, NotFound, RunFailedError, WorkflowApplicationError
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.runs import Answer, RunFilter, RunState
-from mcp_agent.executor.temporal import AgentPlugin, CompositeConverter, EncryptionConverter, create_temporal_worker_for_app
+from mcp_agent.executor.temporal import (
+    AgentPlugin,
+    CompositeConverter,
+    EncryptionConverter,
+    create_temporal_worker_for_app,
+    states,
+)
 from mcp_agent.executor.temporal.binary import find_or_make_binary
 from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE, status
 from mcp_agent.executor.temporal.executor import TemporalExecutor
@@ -207,7 +213,7 @@ async def test_the_arguments_of_a_schedule_are_encrypted(desk: Desk):
 async def test_an_encrypted_run_is_replayed_with_the_app_s_key(desk: Desk, chain: str):
     client = desk.executor.client
     first = await client.get_workflow_handle(chain).describe()
-    found = {run.run_id async for run in client.list_workflows(f"WorkflowId = '{chain}'")} | {first.run_id}
+    found = {run.run_id async for run in client.list_workflows(query)} | {first.run_id}
     for each in found:
         history = await client.get_workflow_handle(chain, run_id=each).fetch_history()
         assert (await app.replayer().replay_workflow(history.to_json_dict())).workflow == "Patient"
@@ -320,6 +326,18 @@ async def test_a_run_of_an_unknown_key_is_an_error_that_says_what_to_do(desk: De
     async with turning.open_executor() as executor:
         with pytest.raises(EncryptionError, match=rf"`{EncryptionConverter(KEY).key_id}`.*previous_keys"):
             await executor.describe_run(chain)
+
+
+async def test_a_listing_shows_a_run_of_an_unknown_key_as_such_and_hides_no_other(desk: Desk, chain: str):
+    turning.use(settings(desk.folder, OTHER))
+    async with turning.open_executor() as executor:
+        assert isinstance(executor, TemporalExecutor)
+        query = f"WorkflowId = '{chain}' AND ExecutionStatus = 'Completed'"
+        found = {run.id: await states.listed(run) async for run in executor.client.list_workflows(query)}
+    error = found[chain].error
+    assert found[chain].status == "completed"
+    assert error is not None
+    assert error.code == "unreadable"
 
 
 async def test_a_wrong_key_starts_nothing(tmp_path: Path):
