@@ -307,7 +307,7 @@ class TemporalExecutor(Executor):
         await asyncio.sleep(UNSERVED_CHECK)
         with suppress(RPCError):  # who waits is told of it in another way
             description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-            nobody = await states.unserved(self._client, description.task_queue)
+            nobody = await states.unserved(self._client, description.task_queue, timedelta(seconds=UNSERVED_CHECK))
             if description.close_time is None and nobody is not None:
                 logger.warning("run %s waits: %s", run_id, nobody)
 

@@ -41,6 +41,8 @@ _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
 }
 # A workflow task that nobody has taken for this long is worth a look at who serves the queue.
 UNTAKEN = timedelta(seconds=3)
+# A worker whose build is not the current one has made it that by then, where it is the one that was started last.
+BECOMES_CURRENT = timedelta(seconds=15)
 
 
 async def listed(execution: WorkflowExecution) -> RunState:
@@ -136,20 +138,23 @@ async def _with_pending_task(client: Client, description: WorkflowExecutionDescr
     untaken = task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
     if not untaken:
         return state
-    if datetime.now(UTC) - _time(task.scheduled_time) > UNTAKEN:
-        nobody = await unserved(client, description.task_queue)
+    waited = datetime.now(UTC) - _time(task.scheduled_time)
+    if waited > UNTAKEN:
+        nobody = await unserved(client, description.task_queue, waited)
         if nobody is not None:
             return replace(state, status="blocked", blocked=nobody)
     new = (description.history_length or 0) <= 2
     return replace(state, status="queued") if new and state.status == "running" else state
 
 
-async def unserved(client: Client, task_queue: str) -> str | None:
-    """Why nobody takes the queue's workflow tasks, and what to do; `None` if somebody does. Raises RPCError."""
+async def unserved(client: Client, task_queue: str, waited: timedelta) -> str | None:
+    """Why nobody takes the queue's workflow tasks, and what to do; `None` if somebody does, or is about to. Raises RPCError."""
     now = await serving(client, task_queue)
     if now.served:
         return None
     if now.workers:
+        if now.current is None or waited < BECOMES_CURRENT:
+            return None
         return (
             f"No worker with the newest code serves task queue `{task_queue}`, only some with other code: start the server, or "
             f"`mcp-agent worker`, with the code of today. One of the others takes over within {TAKE_OVER_WITHIN:g} s."

@@ -86,7 +86,7 @@ class Talking:
 
     async def _no_answer(self, run_id: str, state: RunState) -> CallError:
         description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-        nobody = await states.unserved(self._client, description.task_queue)
+        nobody = await states.unserved(self._client, description.task_queue, ANSWER_TIMEOUT)
         if nobody is not None:
             return NoWorker(f"{nobody} Then answer again: nothing was changed.")
         return EngineUnavailable(

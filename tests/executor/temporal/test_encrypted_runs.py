@@ -213,7 +213,7 @@ async def test_the_arguments_of_a_schedule_are_encrypted(desk: Desk):
 async def test_an_encrypted_run_is_replayed_with_the_app_s_key(desk: Desk, chain: str):
     client = desk.executor.client
     first = await client.get_workflow_handle(chain).describe()
-    found = {run.run_id async for run in client.list_workflows(query)} | {first.run_id}
+    found = {run.run_id async for run in client.list_workflows(f"WorkflowId = '{chain}'")} | {first.run_id}
     for each in found:
         history = await client.get_workflow_handle(chain, run_id=each).fetch_history()
         assert (await app.replayer().replay_workflow(history.to_json_dict())).workflow == "Patient"
