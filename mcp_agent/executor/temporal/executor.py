@@ -40,7 +40,7 @@ from mcp_agent.errors import (
     NoWorker,
     WorkflowApplicationError,
 )
-from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
+from mcp_agent.executor.definition import WorkflowDefinition, input_digest
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.failures import query_failure
 from mcp_agent.executor.payloads import check_size
@@ -160,7 +160,7 @@ class TemporalExecutor(Executor):
                 find_workflow(self._registry, workflow)
             return workflow, list(args)
         definition = find_workflow(self._registry, workflow)
-        return definition.name, bind_positional(definition.run, args)
+        return definition.name, definition.bind_positional(args)
 
     # Schedules
 
