@@ -6,6 +6,7 @@ in Temporal's sandbox, and starting a server must not wait for packages that it 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import inspect
@@ -19,7 +20,7 @@ from typing import Any, TypeVar, cast, overload
 from mcp_agent import workflow as workflow_api
 from mcp_agent.config import Settings, load_settings
 from mcp_agent.context import Context
-from mcp_agent.errors import DefinitionError
+from mcp_agent.errors import ConfigError, DefinitionError
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.runtime import current_or_none, running
@@ -66,6 +67,20 @@ class RunningApp:
         return self.app.context
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    """The engine that an app has open, and for whom it can stand."""
+
+    executor: Executor
+    settings: Settings
+    loop: asyncio.AbstractEventLoop
+    worker: bool
+
+    def serves(self, settings: Settings, *, worker: bool) -> bool:
+        same = self.settings is settings and self.loop is asyncio.get_running_loop()
+        return same and (self.worker or not worker or self.executor.engine == "asyncio")
+
+
 class MCPApp:
     """Everything that is served together, under one name and one configuration.
 
@@ -84,8 +99,12 @@ class MCPApp:
         self._workflows: dict[str, WorkflowDefinition] = {}
         self._tasks: dict[str, TaskDefinition] = {}
         self._function_tools: dict[str, FunctionTool] = {}
-        self._executor: Executor | None = None
+        self._opened: list[_Opened] = []
         self.context = Context(lambda: self._executor)
+
+    @property
+    def _executor(self) -> Executor | None:
+        return self._opened[-1].executor if self._opened else None
 
     @property
     def settings(self) -> Settings:
@@ -127,14 +146,22 @@ class MCPApp:
 
     @asynccontextmanager
     async def open_executor(self, *, worker: bool = False) -> AsyncGenerator[Executor, None]:
-        """The configured engine; with `worker`, it also runs the app's workflows in this process. Raises as `run`."""
-        module = importlib.import_module(_ENGINES[self.settings.execution_engine])
+        """The configured engine; with `worker`, it also runs the app's workflows in this process. Raises as `run`.
+
+        Inside a block that has opened it already this is the same engine: the in-process one knows its own runs only.
+        """
+        for opened in reversed(self._opened):
+            if opened.serves(self.settings, worker=worker):
+                yield opened.executor
+                return
+        module = _engine_module(self.settings.execution_engine)
         async with module.open_executor(self, worker=worker) as executor:
-            self._executor = executor
+            opened = _Opened(executor, self.settings, asyncio.get_running_loop(), worker)
+            self._opened.append(opened)
             try:
                 yield executor
             finally:
-                self._executor = None
+                self._opened.remove(opened)
 
     def replayer(self) -> Any:
         """Replays recorded runs against the code of today: see `mcp_agent.executor.temporal.replaying.AppReplayer`."""
@@ -248,6 +275,16 @@ class MCPApp:
             self._add_workflow(definition)
         text = description or inspect.cleandoc(function.__doc__ or "")
         self._function_tools[name] = FunctionTool(name, function, title, text, durable, definition)
+
+
+def _engine_module(engine: str) -> Any:
+    try:
+        return importlib.import_module(_ENGINES[engine])
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package != "temporalio":
+            raise
+        raise ConfigError(f"`execution_engine: {engine}` needs the package `{package}`, which is not installed.") from None
 
 
 def _workflow_class(function: Callable[..., Any], name: str) -> type[Workflow[Any]]:

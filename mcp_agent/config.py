@@ -63,10 +63,18 @@ class TLSSettings(_Section):
 
 
 class DataConverterSettings(_Section):
-    """Encryption of what is stored with runs."""
+    """Encryption of what is stored with runs on Temporal.
+
+    Attributes:
+        encryption_key: 32 bytes in base64; what is stored from now on is encrypted with it.
+        compress: Compress before encrypting what becomes smaller by it.
+        previous_keys: Keys that older runs were encrypted with; they only decrypt.
+    """
 
     encryption_key: SecretStr
     codec: Literal["aes256gcm"] = "aes256gcm"
+    compress: bool = False
+    previous_keys: list[SecretStr] = []
 
 
 class TemporalAuthSettings(_Section):
@@ -83,6 +91,8 @@ class TemporalSettings(_Section):
         task_queue: The app's name by default (on the embedded server made unique by the configuration's path).
         binary: The `temporal` program for the embedded server.
         data_dir: Where the embedded server keeps its database.
+        worker_versioning: Whether workers tell Temporal which build of the code they have, so that the one that was started
+            last runs all workflows. By default on the embedded server only: on another one it may not be allowed.
         passthrough_modules: Modules that workflow code may import as they are, instead of anew for each run.
     """
 
@@ -97,6 +107,7 @@ class TemporalSettings(_Section):
     auth: TemporalAuthSettings | None = None
     binary: Path | None = None
     data_dir: Path | None = None
+    worker_versioning: bool | None = None
     passthrough_modules: list[str] = []
 
     @model_validator(mode="after")

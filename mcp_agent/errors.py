@@ -5,6 +5,7 @@
     ├── DefinitionError             a workflow, tool or task is declared wrongly
     ├── NotInWorkflowError          a workflow API was called outside a run
     ├── WorkerNotConfigured         a Temporal worker runs our workflows without our plugin
+    ├── EncryptionError             what is stored cannot be decrypted: names the key by its id
     ├── WorkflowApplicationError    what user code raises to fail a step or a run, on both engines
     │   ├── StepTimeoutError        a step ran out of its time
     │   └── StepCancelledError      a step was cancelled from outside of the run
@@ -46,6 +47,10 @@ class NotInWorkflowError(MCPAgentError):
 
 class WorkerNotConfigured(MCPAgentError):
     """A Temporal worker executes a workflow of this package without this package's plugin."""
+
+
+class EncryptionError(MCPAgentError):
+    """What is stored cannot be decrypted: its key is not given, or it was changed. Names the key by its id, never its value."""
 
 
 class WorkflowApplicationError(MCPAgentError):

@@ -21,7 +21,7 @@ from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.handlers import Handler, HandlerKind, mark
 from mcp_agent.executor.method_steps import task_of_method
-from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike, check_policy
+from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike
 from mcp_agent.executor.runtime import RunInfo, check_outermost, current, current_or_none
 from mcp_agent.executor.start_options import check_choice, check_duration, check_id
 from mcp_agent.executor.step_context import StepContext, current_step
@@ -167,15 +167,6 @@ async def execute_activity(
         InvalidArguments: A time-out or the retry policy is wrong.
     """
     given = tuple(args) if arg is inspect.Parameter.empty else (arg, *args)
-    for name, value in (
-        ("start_to_close_timeout", start_to_close_timeout),
-        ("schedule_to_close_timeout", schedule_to_close_timeout),
-        ("schedule_to_start_timeout", schedule_to_start_timeout),
-        ("heartbeat_timeout", heartbeat_timeout),
-    ):
-        check_duration(name, value)
-    if retry_policy is not None:
-        check_policy(retry_policy)
     options = StepOptions(
         start_to_close_timeout=start_to_close_timeout,
         schedule_to_close_timeout=schedule_to_close_timeout,
@@ -185,6 +176,7 @@ async def execute_activity(
         task_queue=task_queue,
         summary=summary,
     )
+    options.check()
     if isinstance(activity, str):
         return await current().run_step(StepCall(activity, given, options, result_type))
     task = definition_of(activity) or task_of_method(activity)
@@ -287,10 +279,10 @@ def get_version(change_id: str, minimum: int, maximum: int) -> int:
     """Which version of a piece of code this run takes (specification, "Workflow Versioning").
 
     A run that reaches the call for the first time takes `maximum`, and keeps it. A run from before the call was there takes 1,
-    the first version. Raise `minimum` when no run needs the older code any more.
+    the first version. Raise `minimum` when no run needs the older code any more: one that does is `blocked` with
+    `VersionRemoved` and what to do, and goes on when its code is back.
 
     Raises:
-        WorkflowApplicationError: Type `VersionRemoved`: the run took a version below `minimum`.
         InvalidArguments: The range is none.
     """
     if not change_id or not 1 <= minimum <= maximum:

@@ -1,12 +1,14 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from mcp_agent.errors import EngineUnavailable
 from mcp_agent.executor.temporal.binary import find_or_make_binary
+from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE, data_dir, ensure, status
 from mcp_agent.testing.time_skipping import time_skipping_server_path
+from tests.support import until_gone
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -33,3 +35,16 @@ async def _awaited(get: Callable[[], Awaitable[Path]]) -> Path:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Path, None]:
+    """The data folder of an embedded Temporal that tests share."""
+    folder = tmp_path_factory.mktemp("temporal")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(GRACE_VARIABLE, "1")
+        async with ensure(data_dir(folder), await find_or_make_binary(None, print), print):
+            server = status(folder)
+            yield folder
+    assert server is not None
+    await until_gone(server.keeper_pid, server.server_pid)

@@ -17,6 +17,7 @@ WORKFLOW_SIDE = [
     "executor/task_group.py",
     "executor/temporal/children.py",
     "executor/temporal/endings.py",
+    "executor/temporal/operations.py",
     "executor/temporal/runtime.py",
     "executor/workflow.py",
     "executor/workflow_result.py",

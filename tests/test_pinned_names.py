@@ -53,9 +53,12 @@ def test_the_names_of_updates_memos_and_headers():
         "ANSWER_UPDATE": "mcp_agent.answer",
         "CARRIED_HEADER": "mcp_agent.carried",
         "CHANGED_EXTERN": "mcp_agent_changed",
+        "OWNER_ATTRIBUTE": "mcp_agent_owner",
         "OWN_MEMO": "mcp_agent.",
         "RUN_MEMO": "mcp_agent.run",
+        "SEAL_EXTERN": "mcp_agent_seal",
         "STATE_MEMO": "mcp_agent.state",
+        "WORKFLOW_ATTRIBUTE": "mcp_agent_workflow",
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
+from types import ModuleType
 
 from mcp_agent.activities.llm import LLM_GENERATE, LLMActivities
 from mcp_agent.activities.mcp import MCP_CALL_TOOL, MCP_LIST_TOOLS, MCPActivities
@@ -27,7 +29,8 @@ class AppTasks:
 
     def __init__(self, registry: Registry) -> None:
         self._builtin = BuiltinTasks(registry.settings)
-        own = {**tasks_of_modules(registry.settings), **tasks_of_methods(registry), **registry.tasks}
+        found = {**tasks_beside_workflows(registry), **tasks_of_modules(registry.settings)}
+        own = {**found, **tasks_of_methods(registry), **registry.tasks}
         self.tasks = {**self._builtin.models, **self._builtin.downstream, **own}
         registry.settings.retry_policies().check_names(self.tasks)
 
@@ -73,9 +76,19 @@ def tasks_of_modules(settings: Settings) -> Tasks:
             module = import_module(name)
         except ImportError as error:
             raise ConfigError(f"`workflow_task_modules` names `{name}`, which cannot be imported: {error}.") from error
-        found = (definition_of(member) for member in vars(module).values())
-        tasks.update({task.name: task for task in found if task is not None})
+        tasks.update(_tasks_in(module))
     return tasks
+
+
+def tasks_beside_workflows(registry: Registry) -> Tasks:
+    """The tasks that the modules of the app's workflows define or import."""
+    modules = {definition.cls.__module__: None for definition in registry.workflows.values()}
+    return {name: task for module in modules for name, task in _tasks_in(sys.modules[module]).items()}
+
+
+def _tasks_in(module: ModuleType) -> Tasks:
+    found = (definition_of(member) for member in list(vars(module).values()))
+    return {task.name: task for task in found if isinstance(task, TaskDefinition)}
 
 
 def tasks_of_methods(registry: Registry) -> Tasks:

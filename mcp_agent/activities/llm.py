@@ -59,7 +59,8 @@ class LLMActivities:
 
         Raises:
             WorkflowApplicationError: Types are the class names of the provider's SDK (`RateLimitError`, ...), or
-                `ConversationLost`, `UnknownProvider`, `IncompleteResponseError`, `UnsupportedContent`, `ScriptError`.
+                `ConversationLost`, `UnknownProvider`, `MissingPackage`, `IncompleteResponseError`, `UnsupportedContent`,
+                `ScriptError`.
         """
         step = current_step()
         return await _beating(self._generate(request, step), step)
@@ -79,6 +80,9 @@ class LLMActivities:
             reply = await _within(deadline, client.generate(setup, messages, request.params, context))
         except ProviderError as error:
             failure = error.as_step_error(provider, client.secrets())
+        except ModuleNotFoundError as error:  # SDKs are imported when they are first needed
+            text = f"Provider `{provider}` needs the package `{error.name}`, which is not installed: install it."
+            failure = _refused("MissingPackage", text)
         else:
             return self._answered(request, reply)
         raise failure

@@ -14,6 +14,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from mcp_agent.errors import DefinitionError, InvalidArguments
 from mcp_agent.executor.handlers import Handler, handlers_of, resolved_parameters
+from mcp_agent.executor.payloads import AS_JSON, json_of, remedy
 from mcp_agent.executor.problems import describe_problems
 from mcp_agent.executor.workflow import RUN_MARK, Workflow, WorkflowResult
 
@@ -111,7 +112,7 @@ def arguments_model(method: Callable[..., Any]) -> type[BaseModel]:
         default = ... if required else parameter.default
         # An alias keeps names that pydantic would not take as fields (`schema`, `_x`).
         fields[f"field_{parameter.name}"] = (parameter.annotation, Field(default, alias=parameter.name))
-    return create_model(f"{method.__qualname__}Arguments", __config__=ConfigDict(extra="forbid", title=""), **fields)
+    return create_model(f"{method.__qualname__}Arguments", __config__=ConfigDict(AS_JSON, extra="forbid", title=""), **fields)
 
 
 def bind(method: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:
@@ -121,10 +122,15 @@ def bind(method: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:
 
 def _bind(model: type[BaseModel], arguments: Mapping[str, Any]) -> list[Any]:
     try:
-        bound = model.model_validate_json(to_json(arguments), strict=True)
+        bound = model.model_validate_json(_given(arguments), strict=True)
     except ValidationError as error:
         raise InvalidArguments(describe_problems(error)) from None
     return [getattr(bound, name) for name in model.model_fields]
+
+
+def _given(arguments: Mapping[str, Any]) -> bytes:
+    """Their JSON, with `inf` and `nan` as numbers: in text they would not pass for one."""
+    return to_json(arguments, bytes_mode="base64", inf_nan_mode="constants")
 
 
 def bind_positional(method: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
@@ -143,12 +149,12 @@ def _bind_positional(method: Callable[..., Any], model: type[BaseModel], args: S
     try:
         return _bind(model, dict(zip(names, args, strict=False)))
     except PydanticSerializationError as error:
-        raise InvalidArguments(f"An argument of `{method.__qualname__}` has no JSON form: {error}") from None
+        raise InvalidArguments(f"An argument of `{method.__qualname__}` has no JSON form ({error}): {remedy(error)}.") from None
 
 
 def input_digest(arguments: Sequence[Any]) -> str:
     """Tells two inputs apart: equal for equal JSON, whatever the order of keys."""
-    canonical = to_json(_sorted(from_json(to_json(list(arguments)))))
+    canonical = to_json(_sorted(from_json(json_of(list(arguments)))))
     return hashlib.sha256(canonical).hexdigest()
 
 

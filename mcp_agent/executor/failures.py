@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp_agent.errors import WorkflowApplicationError
-from mcp_agent.executor.continuing import ContinueAsNew
+from mcp_agent.executor.continuing import LeavesRun
 from mcp_agent.executor.runs import RunFailure
 
 MESSAGE_LIMIT = 4_000
@@ -35,7 +35,7 @@ class contained:  # noqa: N801 - reads as a block
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None or isinstance(error, Exception | asyncio.CancelledError | GeneratorExit | ContinueAsNew):
+        if error is None or isinstance(error, Exception | asyncio.CancelledError | GeneratorExit | LeavesRun):
             return
         text = f"`{type(error).__name__}` was raised: {error_text(error)}"
         raise WorkflowApplicationError(text, type=type(error).__name__, non_retryable=True) from error
@@ -83,6 +83,11 @@ def run_failure(error: BaseException) -> RunFailure:
         retryable=retryable,
         cause=f"{failure_type(cause)}: {error_text(cause)}" if cause is not None else None,
     )
+
+
+def termination(reason: str | None) -> RunFailure | None:
+    """Why somebody ended a run from outside, where that was said."""
+    return RunFailure(code="terminated", message=reason) if reason else None
 
 
 def as_step_failure(error: Exception) -> WorkflowApplicationError:

@@ -1,26 +1,54 @@
-"""How values travel between a run and its steps: JSON by pydantic, as Temporal's pydantic converter writes it.
+"""How values travel between a run and its steps: as JSON, on both engines.
 
-The in-process engine sends everything through here too, so that what production cannot carry fails in development.
+The in-process engine sends everything through here too, so that what production cannot carry fails in development. Bytes are
+base64 text, and what JSON has no number for (`inf`, `nan`) is text too; a type turns both back. A pydantic model's own
+configuration decides for its fields.
 """
 
 from __future__ import annotations
 
+import types
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json
 
 from mcp_agent.errors import InvalidArguments, WorkflowApplicationError
 
 # Temporal refuses 2 MB, and some of what it refuses is tried again for ever: so it is refused here, with a name.
 PAYLOAD_LIMIT = 1_900_000
+AS_JSON = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+
+
+def json_of(value: Any) -> bytes:
+    """The JSON of a value, in UTF-8. Raises PydanticSerializationError if it has none."""
+    return to_json(value, bytes_mode="base64", inf_nan_mode="strings")
+
+
+class _Reader:
+    """Reads one type. Models and dataclasses take no configuration but their own or that of what they stand in."""
+
+    def __init__(self, type_: Any) -> None:
+        try:
+            self._adapter: TypeAdapter[Any] = TypeAdapter(type_, config=AS_JSON)
+            self._wrapped = False
+        except PydanticUserError as error:
+            if error.code != "type-adapter-config-unused":
+                raise
+            self._adapter = TypeAdapter(cast("Any", types.GenericAlias(tuple, (type_,))), config=AS_JSON)
+            self._wrapped = True
+
+    def read(self, data: bytes) -> Any:
+        if self._wrapped:
+            return self._adapter.validate_json(b"[" + data + b"]")[0]
+        return self._adapter.validate_json(data)
 
 
 @lru_cache(maxsize=1_000)
-def _adapter(type_: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(type_)
+def _reader(type_: Any) -> _Reader:
+    return _Reader(type_)
 
 
 def encode(value: Any, what: str) -> bytes:
@@ -31,12 +59,10 @@ def encode(value: Any, what: str) -> bytes:
             than a run can store.
     """
     try:
-        data = to_json(value)
+        data = json_of(value)
     except PydanticSerializationError as error:
         raise WorkflowApplicationError(
-            f"{what} cannot be stored as JSON ({error}): use plain data, dataclasses or pydantic models.",
-            type="UnserializableValue",
-            non_retryable=True,
+            f"{what} cannot be stored as JSON ({error}): {remedy(error)}.", type="UnserializableValue", non_retryable=True
         ) from None
     if len(data) > PAYLOAD_LIMIT:
         raise WorkflowApplicationError(
@@ -47,16 +73,23 @@ def encode(value: Any, what: str) -> bytes:
     return data
 
 
+def remedy(error: PydanticSerializationError) -> str:
+    """What to do about a value that has no JSON form."""
+    if "invalid utf-8" in str(error):
+        return 'give the model `model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")`'
+    return "use plain data, dataclasses or pydantic models"
+
+
 def check_size(args: Sequence[Any]) -> None:
     """Raises InvalidArguments for arguments that are more than a run can store."""
-    size = len(to_json(list(args)))
+    size = len(json_of(list(args)))
     if size > PAYLOAD_LIMIT:
         raise InvalidArguments(f"The arguments have {size:,} bytes; at most {PAYLOAD_LIMIT:,} can be stored with a run.")
 
 
 def decode(data: bytes, type_: Any) -> Any:
     """The value of a JSON text as `type_`; plain data where the type is `None` or `Any`. Raises ValidationError."""
-    return _adapter(Any if type_ is None else type_).validate_json(data)
+    return _reader(Any if type_ is None else type_).read(data)
 
 
 def round_trip(value: Any, type_: Any, what: str) -> Any:

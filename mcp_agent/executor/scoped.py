@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any, Generic, TypeVar
 
@@ -24,4 +25,5 @@ class Scoped(Generic[T]):
 
     def __exit__(self, *_: Any) -> None:
         assert self._token is not None
-        self._variable.reset(self._token)
+        with suppress(ValueError):  # a run that a worker has let go is collected in another context, whose value is its own
+            self._variable.reset(self._token)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError
 
 from mcp_agent.errors import InvalidArguments
+from mcp_agent.executor.payloads import json_of
 from mcp_agent.executor.problems import did_you_mean
 
 IdReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running"]
@@ -58,7 +59,7 @@ class StartOptions:
                 choices = "text, a number, a bool, a datetime or a list of texts"
                 raise InvalidArguments(f"`search_attributes.{name}` is `{value!r}`: use {choices}.")
         try:
-            to_json(dict(self.memo))
+            json_of(dict(self.memo))
         except PydanticSerializationError as error:
             raise InvalidArguments(f"`memo` has no JSON form: {error}.") from None
 

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mcp_agent.executor.retry import RetryPolicyLike
+from mcp_agent.errors import InvalidArguments
+from mcp_agent.executor.retry import RetryPolicyLike, check_policy
+from mcp_agent.executor.start_options import check_duration
 
 DEFAULT_START_TO_CLOSE = timedelta(minutes=10)
 DEFAULT_HEARTBEAT = timedelta(seconds=30)
+_DURATIONS = ("start_to_close_timeout", "schedule_to_close_timeout", "schedule_to_start_timeout", "heartbeat_timeout")
+_NOT_LOCAL = ("schedule_to_start_timeout", "heartbeat_timeout", "task_queue")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,8 @@ class StepOptions:
         retry_policy: 10 attempts with a back-off from 1 s to 60 s by default.
         task_queue: Another queue than the run's.
         summary: One line for Temporal's web page.
+        local: Run it in the worker that runs the workflow, without asking Temporal in between: for what takes no longer than
+            a second or so. Nothing else can take it over, so it has no heartbeat and no queue of its own.
     """
 
     start_to_close_timeout: timedelta | None = None
@@ -33,6 +39,17 @@ class StepOptions:
     retry_policy: RetryPolicyLike | None = None
     task_queue: str | None = None
     summary: str | None = None
+    local: bool | None = None
+
+    def check(self) -> None:
+        """Raises InvalidArguments for a time-out or retry policy that is none, and for options that do not go together."""
+        for name in _DURATIONS:
+            check_duration(name, getattr(self, name))
+        if self.retry_policy is not None:
+            check_policy(self.retry_policy)
+        given = [name for name in _NOT_LOCAL if getattr(self, name) is not None]
+        if self.local and given:
+            raise InvalidArguments(f"`{given[0]}` does not go with `local`: leave one of them out.")
 
     def over(self, defaults: StepOptions) -> StepOptions:
         """These options, with `defaults` where they say nothing."""

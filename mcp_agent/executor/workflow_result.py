@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mcp_agent.executor.payloads import AS_JSON
+
 T = TypeVar("T")
 
 
@@ -19,7 +21,7 @@ class WorkflowResult(BaseModel, Generic[T]):
         metadata: Anything worth keeping beside the value.
     """
 
-    model_config = ConfigDict(defer_build=True)
+    model_config = ConfigDict(AS_JSON, defer_build=True)
 
     value: T | None = None
     error: str | None = None

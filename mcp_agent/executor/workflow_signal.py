@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import to_json
 
 from mcp_agent.errors import AlreadyAnswered, InvalidArguments, NotWaiting
+from mcp_agent.executor.payloads import json_of
 from mcp_agent.executor.problems import describe_problems
 from mcp_agent.executor.runs import Answer, PendingInput, Receipt
 
@@ -251,4 +251,4 @@ def _problem(request: _Request, payload: Any) -> str | None:
 
 
 def _digest(payload: Any) -> str:
-    return hashlib.sha256(to_json(payload)).hexdigest()
+    return hashlib.sha256(json_of(payload)).hexdigest()

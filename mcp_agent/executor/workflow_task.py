@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
-from mcp_agent.errors import DefinitionError
+from mcp_agent.errors import DefinitionError, InvalidArguments
 from mcp_agent.executor.handlers import positional_types
 from mcp_agent.executor.retry import RetryPolicyLike
 from mcp_agent.executor.runtime import current_or_none
@@ -60,8 +60,12 @@ def workflow_task(
     name: str | None = None,
     start_to_close_timeout: timedelta | None = None,
     schedule_to_close_timeout: timedelta | None = None,
+    schedule_to_start_timeout: timedelta | None = None,
     heartbeat_timeout: timedelta | None = None,
     retry_policy: RetryPolicyLike | None = None,
+    task_queue: str | None = None,
+    summary: str | None = None,
+    local: bool | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]: ...
 def workflow_task(function: Any = None, *, name: str | None = None, **options: Any) -> Any:
     """Makes a function a step: in a run it is retried and its result recorded; elsewhere it is a plain call.
@@ -72,10 +76,17 @@ def workflow_task(function: Any = None, *, name: str | None = None, **options: A
     Args:
         name: What histories and retry policies call it; `module.function` by default.
         options: As in `StepOptions`.
+
+    Raises:
+        DefinitionError: The function cannot be called from a run, or an option is wrong.
     """
 
     def decorate(target: Callable[..., Any]) -> Callable[..., Any]:
         task = TaskDefinition(name or f"{target.__module__}.{target.__qualname__}", target, StepOptions(**options))
+        try:
+            task.options.check()
+        except InvalidArguments as error:
+            raise DefinitionError(f"Task `{task.name}`: {error}") from None
         signature = inspect.signature(target)
         if any(p.kind is p.KEYWORD_ONLY or p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
             raise DefinitionError(f"Task `{task.name}` has keyword-only parameters: a step takes its arguments in order.")

@@ -72,6 +72,9 @@ def _secrets(value: Any) -> Iterator[str]:
         yield value.get_secret_value()
     elif isinstance(value, BaseModel):
         yield from secrets_of(value)
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from _secrets(item)
     elif isinstance(value, dict):
         for name, item in cast("dict[str, Any]", value).items():
             if not isinstance(item, SecretStr) or _SECRET_NAME.search(name):

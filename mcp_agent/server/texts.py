@@ -23,7 +23,8 @@ def describe(state: RunState, run: Run, tools: Mapping[str, str]) -> str:
             return f"{_name(state)} failed ({state.error.code}): {state.error.message[:_SHORT]}"
         case "cancelled" | "terminated" | "timed_out":
             words = {"cancelled": "was cancelled", "terminated": "was terminated", "timed_out": "ran out of time"}
-            return f"{_name(state)} {words[state.status]} after {duration(_seconds(state))}."
+            why = f": {state.error.message[:_SHORT]}" if state.error is not None else "."
+            return f"{_name(state)} {words[state.status]} after {duration(_seconds(state))}{why}"
         case "waiting_for_input":
             return _waiting(state, tools)
         case "blocked":

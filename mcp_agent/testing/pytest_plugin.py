@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 
 _LOGGER = logging.getLogger(__name__)
+# The SDK waits for five seconds; on a busy machine Java alone takes them.
+_TEST_SERVER_START = timedelta(seconds=60)
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +61,7 @@ def _find_test_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
             program = await time_skipping_server_path(_LOGGER.info)
             options["test_server_existing_path"] = str(program)
+            options.setdefault("test_server_startup_timeout", _TEST_SERVER_START)
         return await start(*args, **options)
 
     monkeypatch.setattr(WorkflowEnvironment, "start_time_skipping", staticmethod(start_with_server))

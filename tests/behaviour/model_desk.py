@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from mcp_agent import workflow
 from mcp_agent.agents.agent import Agent
 from mcp_agent.errors import RunFailedError, WorkflowApplicationError
+from mcp_agent.executor.step_context import current_step
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import Signal
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
@@ -62,7 +63,7 @@ def be_odd(how: str) -> Any:
         "large": ValueError("x" * 3_000_000),
         "surrogate": ValueError("bad \ud800 text"),
     }
-    values: dict[str, Any] = {"cycle": nested, "bad text": "bad \ud800", "class": Weird, "bytes": b"\xff"}
+    values: dict[str, Any] = {"cycle": nested, "bad text": "bad \ud800", "class": Weird}
     if how in errors:
         raise errors[how]
     return values[how]
@@ -198,6 +199,18 @@ class Child(Workflow[Any]):
 CANCELLED: list[str] = []
 
 
+async def _cancelled_at_once(doing: Any) -> str:
+    """Cancels something while Temporal does not know of it yet."""
+    task = asyncio.create_task(doing)
+    await asyncio.sleep(0)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return "cancelled"
+    return "went on"
+
+
 @app.workflow
 class Parent(Workflow[Any]):
     """Has children in the way it is told."""
@@ -242,6 +255,11 @@ class Parent(Workflow[Any]):
             case "many":
                 results = await asyncio.gather(*(workflow.execute_child_workflow(Child, "value") for _ in range(5)))
                 return WorkflowResult(value=len({result.metadata["id"] for result in results}))
+            case "at once":
+                texts = [await _cancelled_at_once(workflow.execute_child_workflow(Child, "wait", id=other))]
+                bus = app.context.executor.signal_bus
+                texts.append(await _cancelled_at_once(bus.send_signal(Signal("word", run_id=self.id))))
+                return WorkflowResult(value=[*texts, await _cancelled_at_once(count_one())])
             case "inline":
                 return WorkflowResult(value=(await Child().run("value")).metadata["id"] == self.id)
             case "tells":
@@ -439,6 +457,38 @@ class Refused(Workflow[Any]):
 
     async def _heartbeat(self) -> None:
         workflow.heartbeat("not in a step")
+
+
+@app.workflow_task(
+    name="model.google", retry_policy=workflow.RetryPolicy(timedelta(milliseconds=10), non_retryable_error_types=["ClientError"])
+)
+async def ask_google(code: int, status: str) -> str:
+    """Ends as the SDK does when the provider refuses, or is overloaded for the first time."""
+    step = current_step()
+    assert step is not None
+    GOOGLE.append(status)
+    if code >= 500 and step.attempt > 1:
+        return f"attempt {step.attempt}"
+    raise google_error(code, {"error": {"code": code, "status": status, "message": "no"}})
+
+
+GOOGLE: list[str] = []
+
+
+def google_error(code: int, body: dict[str, Any]) -> Exception:
+    from google.genai import errors
+
+    return errors.ClientError(code, body) if code < 500 else errors.ServerError(code, body)
+
+
+@app.workflow
+class Google(Workflow[str]):
+    @app.workflow_run
+    async def run(self, code: int, status: str) -> str:
+        try:
+            return await ask_google(code, status)
+        except WorkflowApplicationError as error:
+            return error.type
 
 
 @app.workflow_task(name="model.count")

@@ -333,6 +333,15 @@ class TestWaitingAndCancelling:
         with pytest.raises(RunCancelledError):
             await handle.result()
 
+    async def test_who_terminates_a_run_may_say_why(self, executor: Executor):
+        handle = await executor.start_workflow("Letters")
+        await handle.terminate("no longer needed")
+        with pytest.raises(RunTerminatedError, match="no longer needed"):
+            await handle.result()
+        error = (await handle.describe()).error
+        assert error is not None
+        assert (error.code, error.message) == ("terminated", "no longer needed")
+
     async def test_a_terminated_run_runs_no_more_code(self, executor: Executor):
         handle = await executor.start_workflow("Letters")
         await handle.terminate()

@@ -19,6 +19,7 @@ from mcp_agent.errors import (
     WorkflowApplicationError,
 )
 from mcp_agent.executor.executor import Executor
+from mcp_agent.executor.runs import RunFilter
 from mcp_agent.executor.workflow_signal import Signal
 from tests.behaviour import model_desk as desk
 from tests.behaviour.test_behaviour import reached, unique, value
@@ -93,7 +94,6 @@ class TestOddUserCode:
             ("cycle", "UnserializableValue"),
             ("bad text", "UnserializableValue"),
             ("class", "UnserializableValue"),
-            ("bytes", "UnserializableValue"),
         ],
     )
     async def test_it_fails_the_run_with_its_name(self, executor: Executor, where: str, how: str, type_: str):
@@ -149,6 +149,16 @@ class TestChildren:
         child = unique("child")
         assert await value(executor, "Parent", "gives up", child) == "gave up"
         assert (await executor.describe_run(child)).status == "cancelled"
+
+    @pytest.mark.promise("design: cancellation has asyncio's meaning on both engines")
+    async def test_what_is_cancelled_before_it_begins_is_cancelled(self, executor: Executor):
+        child = unique("child")
+        assert await value(executor, "Parent", "at once", child) == ["cancelled", "cancelled", "cancelled"]
+        assert [
+            run.run_id
+            for run in (await executor.list_runs(RunFilter(workflows=("Child",), limit=500))).runs
+            if run.run_id == child and not run.closed
+        ] == []
 
     async def test_an_id_that_is_taken_is_refused(self, executor: Executor):
         child = unique("child")
@@ -378,6 +388,27 @@ class TestStarting:
 
 async def _seen(run_id: str) -> bool:
     return run_id in desk.CANCELLED
+
+
+class TestProviders:
+    @pytest.mark.promise("errata: Google's error names")
+    @pytest.mark.parametrize(
+        ("code", "status", "result", "attempts"),
+        [
+            (400, "INVALID_ARGUMENT", "ClientError", 1),
+            (400, "FAILED_PRECONDITION", "ClientError", 1),
+            (403, "PERMISSION_DENIED", "ClientError", 1),
+            (404, "NOT_FOUND", "ClientError", 1),
+            (401, "UNAUTHENTICATED", "ClientError", 1),
+            (503, "UNAVAILABLE", "attempt 2", 2),
+        ],
+    )
+    async def test_what_google_refuses_is_not_tried_again(
+        self, executor: Executor, code: int, status: str, result: str, attempts: int
+    ):
+        before = desk.GOOGLE.count(status)
+        assert await value(executor, "Google", code, status) == result
+        assert desk.GOOGLE.count(status) - before == attempts
 
 
 class TestMuch:

@@ -1,32 +1,56 @@
-"""Code blocks of the specification as they are written there; only imports and missing methods are added around them."""
+"""Code blocks of the specification, word for word; only imports and what a block calls and does not show are added around them.
+
+The first block makes the app of the others.
+"""
 # pyright: basic
 
 import asyncio
-import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from mcp_agent import workflow
-from mcp_agent.agents.agent import Agent
+from tests.specification.adding import method_of
+
+
+# Section "Workflow Definition"
+
 from mcp_agent.app import MCPApp
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
+from mcp_agent.agents.agent import Agent
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
 
-app = MCPApp(name="specification")
+app = MCPApp(name="temporal_agent")
 
+@app.workflow
+class DurableWorkflow(Workflow[dict]):
+    """A durable workflow that can survive failures."""
 
-def method_of(*classes):
-    """Adds a method that a block calls and does not show."""
+    @app.workflow_run
+    async def run(self, request: dict) -> WorkflowResult[dict]:
+        # This workflow is durable - it will resume from
+        # where it left off if the worker crashes
 
-    def add(function):
-        for cls in classes:
-            setattr(cls, function.__name__, function)
-        return function
+        agent = Agent(
+            name="analyst",
+            instruction="Analyze the provided data thoroughly.",
+            server_names=["fetch", "filesystem"]
+        )
 
-    return add
+        async with agent:
+            llm = await agent.attach_llm(OpenAIAugmentedLLM)
+
+            # Each step is automatically checkpointed
+            step1 = await llm.generate_str(f"Analyze: {request['data']}")
+            step2 = await llm.generate_str(f"Summarize findings: {step1}")
+            step3 = await llm.generate_str(f"Generate report: {step2}")
+
+            return WorkflowResult(value={
+                "analysis": step1,
+                "summary": step2,
+                "report": step3
+            })
 
 
 # Section "Benefits of Temporal Architecture"
-
 
 # This workflow will survive any infrastructure failure
 @app.workflow
@@ -61,10 +85,10 @@ async def finalize_step_3(self, data: dict) -> dict:
     return {**data, "final": True}
 
 
-# Section "This workflow will survive any infrastructure failure"
+# Section "Automatic Retries & Exponential Backoff"
 
 from temporalio.common import RetryPolicy
-
+from datetime import timedelta
 
 @app.workflow
 class RetryWorkflow(Workflow[str]):
@@ -76,12 +100,15 @@ class RetryWorkflow(Workflow[str]):
             maximum_interval=timedelta(minutes=5),
             backoff_coefficient=2.0,
             maximum_attempts=10,
-            non_retryable_error_types=["ValidationError"],
+            non_retryable_error_types=["ValidationError"]
         )
 
         # This will automatically retry on failure
         result = await workflow.execute_activity(
-            self.unreliable_activity, input, start_to_close_timeout=timedelta(minutes=5), retry_policy=retry_policy
+            self.unreliable_activity,
+            input,
+            start_to_close_timeout=timedelta(minutes=5),
+            retry_policy=retry_policy
         )
 
         return WorkflowResult(value=result)
@@ -97,7 +124,6 @@ class RetryWorkflow(Workflow[str]):
 
 # Section "Activity vs Workflow Distinction"
 
-
 @app.workflow
 class ProperWorkflow(Workflow[dict]):
     @app.workflow_run
@@ -106,7 +132,9 @@ class ProperWorkflow(Workflow[dict]):
         if input.get("requires_validation"):
             # ✅ Call activity for external operations
             validated = await workflow.execute_activity(
-                self.validate_data_activity, input, start_to_close_timeout=timedelta(minutes=2)
+                self.validate_data_activity,
+                input,
+                start_to_close_timeout=timedelta(minutes=2)
             )
 
             # ✅ Workflow: Decision making based on results
@@ -124,7 +152,9 @@ class ProperWorkflow(Workflow[dict]):
             llm = await agent.attach_llm(OpenAIAugmentedLLM)
 
             # ✅ External I/O operations in activities
-            validation_result = await llm.generate_str(f"Validate this data against external service: {data}")
+            validation_result = await llm.generate_str(
+                f"Validate this data against external service: {data}"
+            )
 
             return {"is_valid": "valid" in validation_result.lower(), "result": validation_result}
 
@@ -140,7 +170,6 @@ async def handle_invalid_data(self, data: dict) -> WorkflowResult[dict]:
 
 
 # Section "Workflow Versioning"
-
 
 @app.workflow
 class VersionedWorkflow(Workflow[dict]):
@@ -211,6 +240,7 @@ async def post_process(self, result: str) -> dict:
 
 # Section "Workflow Timeouts and Cancellation"
 
+from datetime import timedelta
 
 @app.workflow
 class TimeoutWorkflow(Workflow[dict]):
@@ -220,14 +250,18 @@ class TimeoutWorkflow(Workflow[dict]):
             # Set workflow-level timeout
             async with workflow.timeout(timedelta(hours=2)):
                 # Step 1: Quick processing (30 seconds max)
-                result1 = await workflow.execute_activity(self.quick_process, data, start_to_close_timeout=timedelta(seconds=30))
+                result1 = await workflow.execute_activity(
+                    self.quick_process,
+                    data,
+                    start_to_close_timeout=timedelta(seconds=30)
+                )
 
                 # Step 2: Medium processing (5 minutes max)
                 result2 = await workflow.execute_activity(
                     self.medium_process,
                     result1,
                     start_to_close_timeout=timedelta(minutes=5),
-                    heartbeat_timeout=timedelta(seconds=30),  # For long-running activities
+                    heartbeat_timeout=timedelta(seconds=30)  # For long-running activities
                 )
 
                 # Step 3: Long processing (1 hour max)
@@ -235,17 +269,23 @@ class TimeoutWorkflow(Workflow[dict]):
                     self.long_process,
                     result2,
                     start_to_close_timeout=timedelta(hours=1),
-                    schedule_to_close_timeout=timedelta(hours=1, minutes=30),
+                    schedule_to_close_timeout=timedelta(hours=1, minutes=30)
                 )
 
                 return WorkflowResult(value=result3)
 
         except workflow.TimeoutError:
             # Handle timeout gracefully
-            return WorkflowResult(value=None, error="Workflow timed out after 2 hours")
+            return WorkflowResult(
+                value=None,
+                error="Workflow timed out after 2 hours"
+            )
         except workflow.CancelledError:
             # Handle cancellation
-            return WorkflowResult(value=None, error="Workflow was cancelled")
+            return WorkflowResult(
+                value=None,
+                error="Workflow was cancelled"
+            )
 
     async def long_process(self, data: dict) -> dict:
         """Long-running activity with heartbeat."""
@@ -256,10 +296,12 @@ class TimeoutWorkflow(Workflow[dict]):
             # Send heartbeats for long operations
             for i in range(60):  # Simulate 1-hour process
                 # Send heartbeat every minute
-                workflow.heartbeat(f"Processing step {i + 1}/60")
+                workflow.heartbeat(f"Processing step {i+1}/60")
 
                 # Do some processing
-                partial_result = await llm.generate_str(f"Process chunk {i}: {data}")
+                partial_result = await llm.generate_str(
+                    f"Process chunk {i}: {data}"
+                )
 
                 # Sleep for 1 minute (simulated)
                 await asyncio.sleep(60)
@@ -277,42 +319,20 @@ async def medium_process(self, data: dict) -> dict:
     return {**data, "medium": True}
 
 
-# Section "Workflow Definition"
-
-
-@app.workflow
-class DurableWorkflow(Workflow[dict]):
-    """A durable workflow that can survive failures."""
-
-    @app.workflow_run
-    async def run(self, request: dict) -> WorkflowResult[dict]:
-        # This workflow is durable - it will resume from
-        # where it left off if the worker crashes
-
-        agent = Agent(name="analyst", instruction="Analyze the provided data thoroughly.", server_names=["fetch", "filesystem"])
-
-        async with agent:
-            llm = await agent.attach_llm(OpenAIAugmentedLLM)
-
-            # Each step is automatically checkpointed
-            step1 = await llm.generate_str(f"Analyze: {request['data']}")
-            step2 = await llm.generate_str(f"Summarize findings: {step1}")
-            step3 = await llm.generate_str(f"Generate report: {step2}")
-
-            return WorkflowResult(value={"analysis": step1, "summary": step2, "report": step3})
-
-
 # Section "Signals for Human-in-the-Loop"
 
 from mcp_agent.executor.temporal import Signal
-
 
 @app.workflow
 class ApprovalWorkflow(Workflow[str]):
     @app.workflow_run
     async def run(self, document: str) -> WorkflowResult[str]:
         # Process document with AI
-        agent = Agent(name="processor", instruction="Process and improve the document.", server_names=["filesystem"])
+        agent = Agent(
+            name="processor",
+            instruction="Process and improve the document.",
+            server_names=["filesystem"]
+        )
 
         async with agent:
             llm = await agent.attach_llm(OpenAIAugmentedLLM)
@@ -321,7 +341,9 @@ class ApprovalWorkflow(Workflow[str]):
         # Wait for human approval
         print(f"Waiting for approval. Workflow ID: {self.id}, Run ID: {self.run_id}")
 
-        await app.context.executor.signal_bus.wait_for_signal(Signal(name="approve", workflow_id=self.id, run_id=self.run_id))
+        await app.context.executor.signal_bus.wait_for_signal(
+            Signal(name="approve", workflow_id=self.id, run_id=self.run_id)
+        )
 
         # Continue after approval
         print("Approval received! Finalizing document...")
@@ -333,8 +355,25 @@ class ApprovalWorkflow(Workflow[str]):
         return WorkflowResult(value=finalized)
 
 
+# Section "Signals for Human-in-the-Loop"
+
+
+async def send_approval():
+    # Send approval signal
+    await app.context.executor.signal_bus.send_signal(
+        Signal(
+            name="approve",
+            workflow_id="ApprovalWorkflow",
+            run_id="run_abc123",
+            payload={"approved_by": "john.doe", "comments": "Looks good!"}
+        )
+    )
+
+
 # Section "Long-Running Workflows"
 
+import asyncio
+from datetime import timedelta
 
 @app.workflow
 class MonitoringWorkflow(Workflow[dict]):
@@ -349,13 +388,21 @@ class MonitoringWorkflow(Workflow[dict]):
                 await asyncio.sleep(3600)  # 1 hour
 
                 # Check system status
-                agent = Agent(name="monitor", instruction="Check system health and report issues.", server_names=["fetch"])
+                agent = Agent(
+                    name="monitor",
+                    instruction="Check system health and report issues.",
+                    server_names=["fetch"]
+                )
 
                 async with agent:
                     llm = await agent.attach_llm(OpenAIAugmentedLLM)
                     status = await llm.generate_str(f"Check status of: {config['systems']}")
 
-                    monitoring_results.append({"day": day, "hour": hour, "status": status})
+                    monitoring_results.append({
+                        "day": day,
+                        "hour": hour,
+                        "status": status
+                    })
 
                     # Alert if issues found
                     if "critical" in status.lower():
@@ -364,12 +411,22 @@ class MonitoringWorkflow(Workflow[dict]):
         return WorkflowResult(value={"monitoring_complete": monitoring_results})
 
 
+ALERTS: list[str] = []
+
+
+@app.workflow_task(name="specification.alert")
+async def alert(status: str) -> None:
+    ALERTS.append(status)
+
+
 @method_of(MonitoringWorkflow)
-async def send_alert(self, status: str) -> None: ...
+async def send_alert(self, status: str) -> None:
+    await alert(status)
 
 
 # Section "Parallel Agent Execution"
 
+import asyncio
 
 @app.workflow
 class ParallelAnalysisWorkflow(Workflow[dict]):
@@ -395,13 +452,20 @@ class ParallelAnalysisWorkflow(Workflow[dict]):
                 return await llm.generate_str(f"Summarize: {document}")
 
         # Execute in parallel - Temporal handles orchestration
-        sentiment, entities, summary = await asyncio.gather(analyze_sentiment(), extract_entities(), summarize())
+        sentiment, entities, summary = await asyncio.gather(
+            analyze_sentiment(),
+            extract_entities(),
+            summarize()
+        )
 
-        return WorkflowResult(value={"sentiment": sentiment, "entities": entities, "summary": summary})
+        return WorkflowResult(value={
+            "sentiment": sentiment,
+            "entities": entities,
+            "summary": summary
+        })
 
 
 # Section "Workflow Composition"
-
 
 @app.workflow
 class DataPipelineWorkflow(Workflow[dict]):
@@ -423,9 +487,12 @@ class DataPipelineWorkflow(Workflow[dict]):
         reporting = ReportGenerationWorkflow()
         report = await reporting.run(processed.value)
 
-        return WorkflowResult(
-            value={"data": data.value, "validation": validated.value, "processed": processed.value, "report": report.value}
-        )
+        return WorkflowResult(value={
+            "data": data.value,
+            "validation": validated.value,
+            "processed": processed.value,
+            "report": report.value
+        })
 
 
 def _stage(name: str):
@@ -445,7 +512,6 @@ ReportGenerationWorkflow = _stage("ReportGenerationWorkflow")
 
 
 # Section "Error Handling with Compensations"
-
 
 @app.workflow
 class OrderProcessingWorkflow(Workflow[dict]):
@@ -474,14 +540,22 @@ class OrderProcessingWorkflow(Workflow[dict]):
                 llm = await shipping_agent.attach_llm(OpenAIAugmentedLLM)
                 shipment = await llm.generate_str(f"Ship to: {order['address']}")
 
-            return WorkflowResult(value={"success": True, "reservation": reservation, "payment": payment, "shipment": shipment})
+            return WorkflowResult(value={
+                "success": True,
+                "reservation": reservation,
+                "payment": payment,
+                "shipment": shipment
+            })
 
         except Exception as e:
             # Run compensations in reverse order
             for service, data in reversed(compensations):
                 await self.compensate(service, data)
 
-            return WorkflowResult(value=None, error=f"Order failed: {e}. Compensations executed.")
+            return WorkflowResult(
+                value=None,
+                error=f"Order failed: {e}. Compensations executed."
+            )
 
     async def compensate(self, service: str, data: str):
         """Execute compensation for failed step."""
@@ -491,33 +565,7 @@ class OrderProcessingWorkflow(Workflow[dict]):
             await llm.generate_str(f"Compensate {service}: {data}")
 
 
-# Section "Monitoring and Observability"
-
-
-@app.workflow
-class MetricWorkflow(Workflow[str]):
-    @app.workflow_run
-    async def run(self, input: str) -> WorkflowResult[str]:
-        start_time = time.time()
-
-        # Your workflow logic
-        result = await self.process(input)
-
-        # Record metrics
-        duration = time.time() - start_time
-        app.context.metrics.record("workflow_duration", duration, {"workflow": "MetricWorkflow", "status": "success"})
-
-        return WorkflowResult(value=result)
-
-
-@method_of(MetricWorkflow)
-async def process(self, input: str) -> str:
-    await workflow.sleep(0.2)
-    return input.upper()
-
-
 # Section "Polling External Systems"
-
 
 @app.workflow
 class PollingWorkflow(Workflow[dict]):
@@ -546,7 +594,6 @@ class PollingWorkflow(Workflow[dict]):
 
 # Section "Scheduled Workflows"
 
-
 @app.workflow
 class ScheduledWorkflow(Workflow[None]):
     @app.workflow_run
@@ -566,15 +613,20 @@ class ScheduledWorkflow(Workflow[None]):
 
 @method_of(ScheduledWorkflow)
 def calculate_next_run(self, schedule: dict) -> datetime:
-    return workflow.now() + timedelta(seconds=schedule["seconds"])
+    """In `seconds` in tests; else daily, at `hour` of the day."""
+    now = workflow.now()
+    if "seconds" in schedule:
+        return now + timedelta(seconds=schedule["seconds"])
+    today = datetime(now.year, now.month, now.day, schedule["hour"], tzinfo=UTC)
+    return today if today > now else today + timedelta(days=1)
+
+
+SCHEDULED: list[str] = []
 
 
 @app.workflow_task(name="specification.scheduled")
 async def scheduled_task(run_id: str) -> None:
     SCHEDULED.append(run_id)
-
-
-SCHEDULED: list[str] = []
 
 
 @method_of(ScheduledWorkflow)

@@ -5,24 +5,17 @@ import pytest
 
 from mcp_agent.config import Settings
 from mcp_agent.executor.executor import Executor
-from mcp_agent.executor.temporal.binary import find_or_make_binary
-from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE, data_dir, ensure, status
+from mcp_agent.executor.temporal.dev_server import DevServer, status
 from tests.specification import blocks_as_written as blocks
 from tests.specification.servers import settings
-from tests.support import until_gone
 
 
-@pytest.fixture(scope="session")
-async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Path, None]:
-    """The folder of an embedded Temporal for the session."""
-    folder = tmp_path_factory.mktemp("temporal")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(GRACE_VARIABLE, "1")
-        async with ensure(data_dir(folder), await find_or_make_binary(None, print), print):
-            server = status(folder)
-            yield folder
+@pytest.fixture
+def dev_server(temporal: Path) -> DevServer:
+    """Where that Temporal is."""
+    server = status(temporal)
     assert server is not None
-    await until_gone(server.keeper_pid, server.server_pid)
+    return server
 
 
 @pytest.fixture(scope="module", params=["asyncio", "temporal"])

@@ -3,23 +3,16 @@
 import asyncio
 import os
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mcp_agent.config import Settings
-from mcp_agent.errors import IdempotencyConflict
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.runs import RunState
 from mcp_agent.executor.temporal.binary import find_or_make_binary
 from mcp_agent.executor.temporal.dev_server import DATA_VARIABLE, GRACE_VARIABLE, status
-from mcp_agent.executor.workflow_signal import Signal
 from tests.specification import blocks_as_written as blocks
-from tests.specification import blocks_of_best_practices_as_written as blocks_of_best_practices
-from tests.specification import blocks_of_temporal_as_written as blocks_of_temporal
-from tests.specification.servers import settings
 from tests.support import until, until_gone
 
 pytestmark = pytest.mark.anyio
@@ -82,14 +75,15 @@ async def test_durable_workflow(executor: Executor):
 
 
 @pytest.mark.promise("specification: Signals for Human-in-the-Loop")
-async def test_an_approval_that_is_sent_by_class_name_and_run_id(executor: Executor):
-    handle = await executor.start_workflow("ApprovalWorkflow", "the plan")
+async def test_an_approval_that_is_sent_by_class_name_and_run_id(executor: Executor, capsys: pytest.CaptureFixture[str]):
+    handle = await executor.start_workflow("ApprovalWorkflow", "the plan", workflow_id="run_abc123")
     await shows(executor, handle.id, lambda state: state.status == "waiting_for_input")
-    payload = {"approved_by": "john.doe", "comments": "Looks good!"}
-    await executor.signal_bus.send_signal(
-        Signal(name="approve", workflow_id="ApprovalWorkflow", run_id=handle.id, payload=payload)
-    )
-    assert (await handle.result()).value.startswith("done: Finalize approved document")
+    await blocks.send_approval()
+    assert (await handle.result()).value.startswith("done: Finalize approved document: done: Improve this document: the plan")
+    assert capsys.readouterr().out.splitlines() == [
+        "Waiting for approval. Workflow ID: run_abc123, Run ID: run_abc123",
+        "Approval received! Finalizing document...",
+    ]
 
 
 @pytest.mark.promise("specification: Parallel Agent Execution")
@@ -113,20 +107,6 @@ async def test_a_failing_step_is_compensated_in_reverse_order(executor: Executor
     assert done.error.endswith("Compensations executed.")
 
 
-@pytest.mark.promise("specification: Monitoring and Observability")
-async def test_a_metric_is_recorded_and_clocks_go(executor: Executor):
-    assert (await result(executor, "MetricWorkflow", "x")).value == "X"
-
-
-@pytest.mark.promise("specification: Polling External Systems")
-async def test_polling_waits_durably_between_looks(executor: Executor):
-    handle = await executor.start_workflow("PollingWorkflow", "7")
-    await shows(executor, handle.id, lambda state: state.usage is not None)
-    await asyncio.sleep(0.3)  # it must not poll again within the minute
-    assert (await handle.describe()).status == "running"
-    await handle.terminate()
-
-
 @pytest.mark.promise("specification: Scheduled Workflows")
 async def test_a_scheduled_workflow_continues_as_new_under_its_id(executor: Executor):
     handle = await executor.start_workflow("ScheduledWorkflow", {"seconds": 0.05})
@@ -138,59 +118,6 @@ async def test_a_scheduled_workflow_continues_as_new_under_its_id(executor: Exec
     await until(several_rounds)
     assert (await handle.describe()).status == "running"
     await handle.cancel()
-
-
-@pytest.mark.promise("specification: Best Practices, Set Appropriate Timeouts")
-async def test_timeouts_are_taken(executor: Executor):
-    handle = await executor.start_workflow(
-        "ResilientWorkflow",
-        {},
-        execution_timeout=timedelta(hours=1),
-        run_timeout=timedelta(minutes=30),
-        task_timeout=timedelta(minutes=2),
-    )
-    assert (await handle.result()).value["final"]
-
-
-@pytest.mark.promise("specification: Best Practices, Use Workflow IDs")
-async def test_an_id_is_used_once_unless_its_run_failed(executor: Executor):
-    options: dict[str, Any] = {
-        "workflow_id": f"process-document-{executor.engine}",
-        "id_reuse_policy": "allow_duplicate_failed_only",
-    }
-    await (await executor.start_workflow("ResilientWorkflow", {}, **options)).result()
-    with pytest.raises(IdempotencyConflict):
-        await executor.start_workflow("ResilientWorkflow", {}, **options)
-
-
-@pytest.mark.promise("specification: Best Practices, Handle Versioning")
-@pytest.mark.parametrize("engine", ["asyncio", "temporal"])
-async def test_versions_of_the_best_practices(engine: str, temporal: Path):
-    app = blocks_of_best_practices.app
-    app.use(Settings(execution_engine=engine, temporal={"data_dir": temporal}))
-    async with app.open_executor(worker=True) as executor:
-        assert (await result(executor, "VersionedWorkflow", "x")).value == "new x"
-
-
-@pytest.mark.promise("specification: Running Workflows, before and after the migration")
-async def test_a_workflow_object_is_run_in_a_running_app(temporal: Path, tmp_path: Path):
-    blocks_of_best_practices.app.use(Settings())
-    async with blocks_of_best_practices.app.run():
-        workflow = blocks_of_best_practices.VersionedWorkflow()
-        done = await workflow.run("input")
-        assert done.value == "new input"
-
-
-@pytest.mark.promise("specification: Signal and Query Handlers, with temporalio's own decorators")
-async def test_temporalio_s_own_handlers_work_on_temporal(temporal: Path, tmp_path: Path):
-    app = blocks_of_temporal.app
-    app.use(Settings(execution_engine="temporal", temporal={"data_dir": temporal}, **settings(tmp_path)))
-    async with app.open_executor(worker=True) as executor:
-        handle = await executor.start_workflow("ApprovalWorkflow", {"title": "plan"}, workflow_id="workflow-123")
-        await executor.signal_workflow("ApprovalWorkflow", "workflow-123", "approve_signal", "Document looks good after review!")
-        expected = {"status": "approved", "comments": "Document looks good after review!"}
-        assert await executor.query_workflow("ApprovalWorkflow", "workflow-123", "get_status") == expected
-        assert (await handle.result())["approval_comments"] == "Document looks good after review!"
 
 
 @pytest.mark.promise("specification: Quick Start, in two processes")

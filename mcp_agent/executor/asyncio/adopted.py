@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from mcp_agent.executor.failures import run_failure
+from mcp_agent.executor.failures import run_failure, termination
 from mcp_agent.executor.runs import RunFailure, RunState, RunStatus
 from mcp_agent.executor.workflow import WorkflowResult, as_result
 
@@ -22,6 +22,7 @@ class AdoptedRun:
         self._cancel_requested = False
         self._started = self._updated = datetime.now(UTC)
         self._terminated = False
+        self._reason: str | None = None
         task.add_done_callback(self._note_end)
 
     def _note_end(self, _: asyncio.Task[Any]) -> None:
@@ -36,8 +37,9 @@ class AdoptedRun:
             self._cancel_requested = True
             self.task.cancel()
 
-    def terminate(self) -> None:
+    def terminate(self, reason: str | None = None) -> None:
         self._terminated = True
+        self._reason = reason
         self.cancel()
 
     async def change(self) -> None:
@@ -67,7 +69,7 @@ class AdoptedRun:
         if not self.task.done():
             return "running", None
         if self.task.cancelled():
-            return ("terminated" if self._terminated else "cancelled"), None
+            return ("terminated", termination(self._reason)) if self._terminated else ("cancelled", None)
         error = self.task.exception()
         if error is not None:
             return "failed", run_failure(error)

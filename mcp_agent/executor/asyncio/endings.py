@@ -12,7 +12,8 @@ def ending(state: RunState) -> RunFailedError:
         case "cancelled":
             return RunCancelledError(f"Run `{state.run_id}` was cancelled.", run_id=state.run_id)
         case "terminated":
-            return RunTerminatedError(f"Run `{state.run_id}` was terminated.", run_id=state.run_id)
+            why = "." if state.error is None else f": {state.error.message}"
+            return RunTerminatedError(f"Run `{state.run_id}` was terminated{why}", run_id=state.run_id)
         case "timed_out":
             return RunTimedOutError(f"Run `{state.run_id}` ran out of time.", run_id=state.run_id)
         case _:

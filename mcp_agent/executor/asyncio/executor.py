@@ -229,7 +229,7 @@ class InProcessHandle:
         self._executor.run_of(self._run_id, self._workflow).cancel()
 
     async def terminate(self, reason: str | None = None) -> None:
-        self._executor.run_of(self._run_id, self._workflow).terminate()
+        self._executor.run_of(self._run_id, self._workflow).terminate(reason)
 
     async def describe(self) -> RunState:
         return self._executor.run_of(self._run_id, self._workflow).state()

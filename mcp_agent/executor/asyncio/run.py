@@ -28,7 +28,7 @@ from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.children import ChildOptions, ParentClosePolicy
 from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition
-from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure
+from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure, termination
 from mcp_agent.executor.handlers import Handler
 from mcp_agent.executor.payloads import decode, encode, round_trip
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
@@ -189,8 +189,9 @@ class InProcessRun(runtime.WorkflowRuntime):
             self.cancel_requested = True
             self._task.cancel()
 
-    def terminate(self) -> None:
+    def terminate(self, reason: str | None = None) -> None:
         if not self.closed:
+            self._failure = termination(reason)
             self._end("terminated")
             if self._task is not None:
                 self._task.cancel()
@@ -393,6 +394,7 @@ class InProcessRun(runtime.WorkflowRuntime):
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
         try:
             await self._siblings.signal_run(run_id, name, args)
+            await asyncio.sleep(0)  # on Temporal too a signal takes until after the next wait
         except CallError as error:
             raise WorkflowApplicationError(str(error), type="NotFound", non_retryable=True) from None
 

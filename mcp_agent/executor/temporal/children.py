@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from temporalio.exceptions import ChildWorkflowError, FailureError
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.children import ChildHandle, ParentClosePolicy
 from mcp_agent.executor.temporal.endings import ending
+from mcp_agent.executor.temporal.operations import settled
 from mcp_agent.executor.workflow_result import WorkflowResult
 
 PARENT_CLOSE: dict[ParentClosePolicy, workflow.ParentClosePolicy] = {
@@ -33,15 +35,17 @@ class TemporalChild(ChildHandle):
 
     async def result(self) -> WorkflowResult[Any]:
         try:
-            return await asyncio.shield(self._handle)
-        except asyncio.CancelledError:
-            if not self._handle.done():
-                self._handle.cancel()
-                with anyio.CancelScope(shield=True):
-                    await asyncio.wait([self._handle])
-            raise
+            return await settled(self._handle, self._handle.cancel)
         except ChildWorkflowError as error:
             raise ending(self.id, error.cause or error) from None
+
+    async def ended(self) -> None:
+        """Cancels it, where nobody waits for it any more, and waits for its end."""
+        self._handle.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([self._handle])
+        if not self._handle.cancelled():
+            self._handle.exception()  # else asyncio would report that nobody has asked for it
 
     async def signal(self, name: str, *args: Any) -> None:
         await signalled(self._handle.signal(name, args=list(args)), self.id)
@@ -50,10 +54,10 @@ class TemporalChild(ChildHandle):
         self._handle.cancel()
 
 
-async def signalled(sending: Any, run_id: str) -> None:
+async def signalled(sending: Coroutine[Any, Any, None], run_id: str) -> None:
     """Waits until a signal to another run is delivered. Raises WorkflowApplicationError, type `NotFound`."""
     try:
-        await sending
+        await settled(asyncio.create_task(sending))
     except FailureError as error:
         raise WorkflowApplicationError(
             f"Run `{run_id}` takes no signals: {error.message}.", type="NotFound", non_retryable=True

@@ -7,28 +7,40 @@ from datetime import timedelta
 from functools import lru_cache
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.common import HeaderCodecBehavior
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RetryConfig, RPCError, TLSConfig
 
 from mcp_agent.config import TemporalSettings, TLSSettings
 from mcp_agent.errors import ConfigError, EngineUnavailable
+from mcp_agent.executor.temporal.encryption import EncryptionCodec, data_converter
+from mcp_agent.executor.temporal.measuring import measuring_default
 
 # A cluster that loses a node refuses calls for up to a minute; the SDK's default gives up after ten seconds.
 PATIENT = RetryConfig(max_elapsed_time_millis=120_000, max_retries=100)
-NAMESPACE_TIMEOUT = timedelta(seconds=10)
+RPC_TIMEOUT = timedelta(seconds=10)
+
+
+def core_runtime() -> Runtime:
+    """The SDK's core for this process: the program's own where it has set one that measures, else one of this package's."""
+    return measuring_default() or _quiet_runtime()
 
 
 @lru_cache(maxsize=1)
-def core_runtime() -> Runtime:
-    """The SDK's core for this process, with its log lines in Python's logging: by default they go to stdout."""
+def _quiet_runtime() -> Runtime:
+    """Its log lines are in Python's logging: by default they go to stdout."""
     levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=levels, forwarding=forwarding)))
 
 
-async def connect(address: str, settings: TemporalSettings) -> Client:
+async def connect(address: str, settings: TemporalSettings, codec: EncryptionCodec | None = None) -> Client:
     """A client whose namespace answers.
+
+    Args:
+        address: Host and port.
+        settings: How to connect; `codec` is made of its `data_converter` before.
+        codec: Encrypts what is stored.
 
     Raises:
         EngineUnavailable: Temporal does not answer there, or not to this namespace and key.
@@ -38,7 +50,8 @@ async def connect(address: str, settings: TemporalSettings) -> Client:
         client = await Client.connect(
             address,
             namespace=settings.namespace,
-            data_converter=pydantic_data_converter,
+            data_converter=data_converter(codec),
+            header_codec_behavior=HeaderCodecBehavior.NO_CODEC if codec is None else HeaderCodecBehavior.CODEC,
             api_key=key,
             tls=_tls(settings.tls),
             retry_config=PATIENT,
@@ -55,7 +68,7 @@ async def connect(address: str, settings: TemporalSettings) -> Client:
 
 async def _check_namespace(client: Client) -> None:
     """`connect` succeeds with a wrong key or namespace; the first call of the namespace does not."""
-    await client.count_workflows("WorkflowId = 'mcp-agent-check'", rpc_timeout=NAMESPACE_TIMEOUT)
+    await client.count_workflows("WorkflowId = 'mcp-agent-check'", rpc_timeout=RPC_TIMEOUT)
 
 
 def _tls(settings: TLSSettings | bool | None) -> TLSConfig | bool | None:

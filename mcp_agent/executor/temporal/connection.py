@@ -11,22 +11,32 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from mcp_agent.config import Settings, TemporalSettings
-from mcp_agent.errors import ConfigError
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.binary import find_or_make_binary
 from mcp_agent.executor.temporal.client import connect
 from mcp_agent.executor.temporal.dev_server import data_dir, ensure
+from mcp_agent.executor.temporal.encryption import codec_of
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client, the queue of the app, and Temporal's web page where it is known."""
+    """Where an app's runs live.
+
+    Attributes:
+        client: Temporal's.
+        task_queue: The app's.
+        ui_url: Temporal's web page, where it is known.
+        builds: Whether workers tell their builds apart, and the newest runs the workflows.
+        embedded: Whether this package brought the server.
+    """
 
     client: Client
     task_queue: str
     ui_url: str | None
+    builds: bool
+    embedded: bool = False
 
 
 @asynccontextmanager
@@ -38,20 +48,17 @@ async def open_connection(registry: Registry) -> AsyncGenerator[Connection, None
         ConfigError: The configuration asks for what cannot be had.
     """
     settings = registry.settings
-    if settings.temporal.data_converter is not None:
-        raise ConfigError(
-            "`temporal.data_converter` asks for encryption, which this version does not have: nothing would be encrypted. "
-            "Remove the section to store runs as they are."
-        )
+    codec = codec_of(settings.temporal.data_converter)
     if settings.temporal.host is not None:
-        client = await connect(f"{settings.temporal.host}:{settings.temporal.port}", settings.temporal)
-        yield Connection(client, task_queue(registry.name, settings), None)
+        client = await connect(f"{settings.temporal.host}:{settings.temporal.port}", settings.temporal, codec)
+        yield Connection(client, task_queue(registry.name, settings), None, bool(settings.temporal.worker_versioning))
         return
     binary = await find_or_make_binary(settings.temporal.binary, logger.info)
     async with ensure(data_dir(settings.temporal.data_dir), binary, logger.info) as server:
-        client = await connect(server.address, TemporalSettings())
+        client = await connect(server.address, TemporalSettings(), codec)
         logger.info("Temporal's web page: %s", server.ui_url)
-        yield Connection(client, task_queue(registry.name, settings), server.ui_url)
+        builds = settings.temporal.worker_versioning is not False
+        yield Connection(client, task_queue(registry.name, settings), server.ui_url, builds, embedded=True)
 
 
 def task_queue(app_name: str, settings: Settings) -> str:

@@ -16,7 +16,9 @@ from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.changes import Changes
 from mcp_agent.executor.temporal.connection import Connection, open_connection
 from mcp_agent.executor.temporal.executor import TemporalExecutor
-from mcp_agent.executor.temporal.worker import make_worker
+from mcp_agent.executor.temporal.search_attributes import own_attributes
+from mcp_agent.executor.temporal.versioning import Deployment
+from mcp_agent.executor.temporal.worker import deployment_of, make_worker
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +37,21 @@ async def open_executor(registry: Registry, *, worker: bool = False) -> AsyncGen
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(open_connection(registry))
         retention = await _retention(connection.client)
-        changes: Changes | None = None
-        if worker and registry.workflows:
-            changes = Changes()
-            await stack.enter_async_context(_worker(registry, connection, changes))
-        yield TemporalExecutor(registry, connection, changes, retention)
+        attributes = await own_attributes(connection.client, add=connection.embedded)
+        if not worker or not registry.workflows:
+            yield TemporalExecutor(registry, connection, None, retention, attributes)
+            return
+        changes, deployment = Changes(), deployment_of(connection, registry)
+        await stack.enter_async_context(_worker(registry, connection, changes, deployment))
+        yield TemporalExecutor(registry, connection, changes, retention, attributes, takes_starts=deployment is None)
 
 
 @asynccontextmanager
-async def _worker(registry: Registry, connection: Connection, changes: Changes) -> AsyncGenerator[None, None]:
+async def _worker(
+    registry: Registry, connection: Connection, changes: Changes, deployment: Deployment | None
+) -> AsyncGenerator[None, None]:
     async with app_tasks(registry) as tasks:
-        made = make_worker(connection.client, registry, tasks, task_queue=connection.task_queue, changed=changes.hint)
+        made = make_worker(connection, registry, tasks, deployment=deployment, changed=changes.hint)
         running = asyncio.create_task(made.run(), name="temporal-worker")
         running.add_done_callback(_note_end)
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import typing
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, NoReturn, cast
 
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -29,18 +29,17 @@ from temporalio.worker import (
 
 from mcp_agent.errors import CallError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
-from mcp_agent.executor.continuing import ContinueAsNew
+from mcp_agent.executor.continuing import ContinueAsNew, VersionRemoved
 from mcp_agent.executor.definition import bind_positional
-from mcp_agent.executor.failures import contained, failure_message, failure_type
+from mcp_agent.executor.failures import contained, error_text, failure_message, failure_type
 from mcp_agent.executor.payloads import encode
 from mcp_agent.executor.retry import RetryPolicies
 from mcp_agent.executor.runs import Answer, Receipt
+from mcp_agent.executor.temporal.encryption import sealed_text
 from mcp_agent.executor.temporal.history import RunHistory
-from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN
+from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN, SEAL_EXTERN
 from mcp_agent.executor.temporal.runtime import TemporalRuntime
 from mcp_agent.executor.workflow import as_result
-
-_NOT_OURS = (FailureError, workflow.NondeterminismError, workflow.ReadOnlyContextError)
 
 
 class AgentInterceptor(Interceptor):
@@ -71,7 +70,11 @@ class AgentInterceptor(Interceptor):
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         input.unsafe_extern_functions[CHANGED_EXTERN] = self._changed  # pyright: ignore[reportArgumentType]
+        input.unsafe_extern_functions[SEAL_EXTERN] = self._seal  # pyright: ignore[reportArgumentType]
         return self._run_interceptor
+
+    def _seal(self, text: str) -> str:
+        return text if self._client is None else sealed_text(self._client.data_converter, text)
 
 
 def _with_types(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,17 +117,13 @@ class RunInterceptor(WorkflowInboundInterceptor):
         self._enter()
         self._runtime.take_over(input.headers.get(CARRIED_HEADER))
         try:
-            await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
-            with contained():
+            with _failing_by_name():
+                await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
                 result = as_result(await super().execute_workflow(input))
-            encode(result, f"The result of `{self._runtime.info.workflow}`")
-        except _NOT_OURS:
-            raise
+                encode(result, f"The result of `{self._runtime.info.workflow}`")
         except ContinueAsNew as again:
             await self._continue(input, again)
             raise
-        except Exception as error:
-            raise as_run_failure(error) from error.__cause__
         if result.error is not None:
             self._runtime.publish(failed=True)
         return result
@@ -138,19 +137,23 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
         self._enter()
-        try:
-            with contained():
-                await super().handle_signal(input)
-        except _NOT_OURS:
-            raise
-        except Exception as error:
-            raise as_run_failure(error) from error.__cause__
+        with _failing_by_name():
+            await super().handle_signal(input)
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
         self._enter()
-        with contained():
-            result = await super().handle_query(input)
-        encode(result, f"The answer of query `{input.query}`")
+        try:
+            with contained():
+                result = await super().handle_query(input)
+            if not input.query.startswith("__"):  # Temporal's own, such as that of the handlers' names
+                encode(result, f"The answer of query `{input.query}`")
+        except Exception as error:
+            text = error.message if isinstance(error, FailureError) else error_text(error)
+            seal = cast("Callable[[str], str]", workflow.extern_functions()[SEAL_EXTERN])
+            sealed = seal(text)
+            if sealed == text:  # nothing is encrypted
+                raise
+            raise ApplicationError(sealed, type=failure_type(error)) from None
         return result
 
     def handle_update_validator(self, input: HandleUpdateInput) -> None:
@@ -159,15 +162,10 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
         self._enter()
-        try:
-            with contained():
-                result = await super().handle_update_handler(input)
+        with _failing_by_name():
+            result = await super().handle_update_handler(input)
             encode(result, f"The answer of update `{input.update}`")
-            return result
-        except _NOT_OURS:
-            raise
-        except Exception as error:
-            raise as_run_failure(error) from error.__cause__
+        return result
 
 
 class CarryingOutbound(WorkflowOutboundInterceptor):
@@ -252,6 +250,20 @@ async def _alive(info: activity.Info, pulse: Pulse, *, in_thread: bool) -> Async
         yield
     finally:
         beating.cancel()
+
+
+@contextmanager
+def _failing_by_name() -> Generator[None, None, None]:
+    """What workflow code raises becomes the failure of the run; what code of another version raises makes Temporal try again."""
+    try:
+        with contained():
+            yield
+    except (FailureError, workflow.NondeterminismError, workflow.ReadOnlyContextError):
+        raise
+    except VersionRemoved as gone:
+        raise workflow.NondeterminismError(f"VersionRemoved: {gone}") from None
+    except Exception as error:
+        raise as_run_failure(error) from error.__cause__
 
 
 def as_run_failure(error: Exception) -> ApplicationError:

@@ -13,14 +13,18 @@ from typing import Any, cast
 import temporalio.worker
 from temporalio import activity
 from temporalio.client import Client, WorkflowHistory
-from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultPayloadConverter
+from temporalio.common import HeaderCodecBehavior
+from temporalio.converter import DefaultFailureConverter
 from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from mcp_agent.activities.builtin import AppTasks
+from mcp_agent.errors import ConfigError
 from mcp_agent.executor.failures import call_plain
 from mcp_agent.executor.registry import Registry
+from mcp_agent.executor.temporal.converter import with_models
+from mcp_agent.executor.temporal.encryption import SealedFailureConverter, codec_of
+from mcp_agent.executor.temporal.frozen_code import FrozenCodeRunner
 from mcp_agent.executor.temporal.interceptors import AgentInterceptor
 from mcp_agent.executor.workflow_task import TaskDefinition
 
@@ -30,6 +34,7 @@ PASSTHROUGH = (
     "annotated_types",
     "anthropic",
     "anyio",
+    "cryptography",
     "google.genai",
     "httpcore2",
     "httpx2",
@@ -77,8 +82,14 @@ class AgentPlugin(temporalio.worker.Plugin):
         self._changed = changed
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Raises ConfigError if the app's settings ask for encryption and the client stores values as they are."""
         given = cast("dict[str, Any]", config)
-        client = _with_models(given["client"])
+        client = _fitted(given["client"])
+        if client.data_converter.payload_codec is None and self._app.settings.temporal.data_converter is not None:
+            raise ConfigError(
+                "The app's `temporal.data_converter` asks for encryption, and the worker's client does not encrypt: connect it "
+                "with `data_converter=CompositeConverter(EncryptionConverter(key))`, or use `create_temporal_worker_for_app`."
+            )
         activities: list[Any] = list(given.get("activities") or ())
         own = {activity._Definition.must_from_callable(function).name for function in activities}  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         activities += [_activity(task) for name, task in self._tasks.items() if name not in own]
@@ -90,7 +101,8 @@ class AgentPlugin(temporalio.worker.Plugin):
             "workflow_runner": self._runner(given.get("workflow_runner")),
         }
         if given.get("activity_executor") is None:
-            given["activity_executor"] = ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="mcp-agent-step")
+            threads = max(SYNC_STEP_THREADS, given.get("max_concurrent_activities") or 0)
+            given["activity_executor"] = ThreadPoolExecutor(threads, thread_name_prefix="mcp-agent-step")
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
@@ -101,8 +113,15 @@ class AgentPlugin(temporalio.worker.Plugin):
                 await self._own.aclose()
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
-        converter = config.get("data_converter")
-        config["data_converter"] = _with_models_converter(converter)
+        """Histories are read with the app's key where the replayer is given no codec. Raises ConfigError for a wrong key."""
+        converter = with_models(config.get("data_converter"))
+        if converter.payload_codec is None:
+            converter = dataclasses.replace(converter, payload_codec=codec_of(self._app.settings.temporal.data_converter))
+        if converter.failure_converter_class is SealedFailureConverter:  # nothing is stored: what differs is told as it is
+            converter = dataclasses.replace(converter, failure_converter_class=DefaultFailureConverter)
+        config["data_converter"] = converter
+        if converter.payload_codec is not None:
+            config["header_codec_behavior"] = HeaderCodecBehavior.CODEC
         config["interceptors"] = [*(config.get("interceptors") or ()), self._interceptor(None)]
         config["workflow_runner"] = self._runner(config.get("workflow_runner"))
         return config
@@ -126,26 +145,22 @@ class AgentPlugin(temporalio.worker.Plugin):
         """Passes libraries through the sandbox; a runner that is none is the user's own choice."""
         if runner is not None and not isinstance(runner, SandboxedWorkflowRunner):
             return runner
-        restrictions = runner.restrictions if runner is not None else SandboxRestrictions.default
+        given = runner or SandboxedWorkflowRunner()
         more: Sequence[str] = self._app.settings.temporal.passthrough_modules
-        return SandboxedWorkflowRunner(restrictions=restrictions.with_passthrough_modules(*PASSTHROUGH, *more))
+        restrictions = given.restrictions.with_passthrough_modules(*PASSTHROUGH, *more)
+        return FrozenCodeRunner(restrictions=restrictions, runner_class=given.runner_class)
 
 
-def _with_models(client: Client) -> Client:
-    """A client that reads and writes models, where it has Temporal's default converter."""
+def _fitted(client: Client) -> Client:
+    """A client that reads and writes models where it has Temporal's default converter, and headers through its codec."""
     config = client.config()
-    if config["data_converter"] is _with_models_converter(config["data_converter"]):
+    converter, headers = with_models(config["data_converter"]), config["header_codec_behavior"]
+    if converter.payload_codec is not None:  # else what a run hands over when it continues as new would be in clear
+        headers = HeaderCodecBehavior.CODEC
+    if converter is config["data_converter"] and headers == config["header_codec_behavior"]:
         return client
-    config["data_converter"] = _with_models_converter(config["data_converter"])
+    config["data_converter"], config["header_codec_behavior"] = converter, headers
     return Client(**config)
-
-
-def _with_models_converter(converter: DataConverter | None) -> DataConverter:
-    if converter is None:
-        return pydantic_data_converter
-    if converter.payload_converter_class is DefaultPayloadConverter:
-        return dataclasses.replace(converter, payload_converter_class=PydanticPayloadConverter)
-    return converter
 
 
 def _activity(task: TaskDefinition) -> Callable[..., Any]:

@@ -12,18 +12,17 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-import anyio
-import anyio._backends._asyncio  # pyright: ignore[reportUnusedImport] - else imported lazily, inside the sandbox
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from mcp_agent.errors import IdempotencyConflict, StepCancelledError, StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime
 from mcp_agent.executor.children import ChildOptions
+from mcp_agent.executor.continuing import VersionRemoved
 from mcp_agent.executor.definition import input_digest
 from mcp_agent.executor.payloads import check_size, encode
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike
@@ -31,13 +30,17 @@ from mcp_agent.executor.runs import RunUsage
 from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
 from mcp_agent.executor.temporal.endings import is_cancellation
-from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_MEMO
+from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_MEMO, WORKFLOW_ATTRIBUTE
+from mcp_agent.executor.temporal.operations import settled
 from mcp_agent.executor.workflow_signal import KeptMail
 
 FIRST_VERSION = 1
 # With 2,001 Temporal would fail the workflow task for ever; what is more waits its turn, in order.
 STEPS_UNDER_WAY = 1_000
-_OPTIONS = ("schedule_to_close_timeout", "schedule_to_start_timeout", "task_queue", "summary")
+# Temporal ends a run, without a word to its code, at 51,200 events or 50 MB.
+MOST_EVENTS = 50_000
+MOST_BYTES = 48_000_000
+_REMOTE_OPTIONS = ("schedule_to_start_timeout", "task_queue")
 
 
 class Carried(BaseModel):
@@ -81,6 +84,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         return workflow.unsafe.is_replaying()
 
     async def sleep(self, duration: timedelta) -> None:
+        self._check_history()
         await workflow.sleep(duration)
 
     async def wait_condition(self, condition: Callable[[], bool], timeout: timedelta | None = None) -> None:
@@ -101,22 +105,33 @@ class TemporalRuntime(runtime.WorkflowRuntime):
             if workflow.patched(f"{change_id}-{version}"):
                 return version
         if minimum > FIRST_VERSION:
-            raise WorkflowApplicationError(
-                f"This run took a version of `{change_id}` that is older than {minimum}, and its code is gone: "
-                f"put it back, and use `get_version({change_id!r}, {FIRST_VERSION}, {maximum})`, until such runs have ended.",
-                type="VersionRemoved",
-                non_retryable=True,
+            raise VersionRemoved(
+                f"this run took a version of `{change_id}` that is older than {minimum}, and its code is gone: "
+                f"put it back, and use `get_version({change_id!r}, {FIRST_VERSION}, {maximum})`, until such runs have ended"
             )
         return minimum
 
     def should_continue_as_new(self) -> bool:
         return workflow.info().is_continue_as_new_suggested()
 
+    def _check_history(self) -> None:
+        """Raises WorkflowApplicationError, type `HistoryTooLong`, before Temporal ends the run without giving it a say."""
+        info = workflow.info()
+        events, size = info.get_current_history_length(), info.get_current_history_size()
+        if events > MOST_EVENTS or size > MOST_BYTES:
+            raise WorkflowApplicationError(
+                f"The history of this run has {events:,} events and {size:,} bytes, and can hold no more steps: call "
+                "`workflow.continue_as_new` when `workflow.should_continue_as_new()` says so.",
+                type="HistoryTooLong",
+                non_retryable=True,
+            )
+
     async def start_child(self, name: str, args: Sequence[Any], options: ChildOptions, result_type: Any) -> TemporalChild:
         check_size(args)
+        self._check_history()
         child_id = options.id or self.child_id(name)
-        try:
-            handle = await workflow.start_child_workflow(
+        starting = asyncio.create_task(
+            workflow.start_child_workflow(
                 name,
                 args=list(args),
                 id=child_id,
@@ -126,11 +141,18 @@ class TemporalRuntime(runtime.WorkflowRuntime):
                 execution_timeout=options.execution_timeout,
                 run_timeout=options.run_timeout,
                 task_timeout=options.task_timeout,
+                search_attributes=_child_attributes(name),
                 memo={**options.memo, RUN_MEMO: {"input_digest": input_digest(args), "parent": self.info.run_id}},
             )
+        )
+        try:
+            return TemporalChild(await settled(starting))
         except WorkflowAlreadyStartedError:
             raise IdempotencyConflict(f"Run `{child_id}` exists: choose another `id`.") from None
-        return TemporalChild(handle)
+        except asyncio.CancelledError:
+            if not starting.cancelled() and starting.exception() is None:
+                await TemporalChild(starting.result()).ended()
+            raise
 
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
         await signalled(workflow.get_external_workflow_handle(run_id).signal(name, args=list(args)), run_id)
@@ -163,6 +185,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
             self.usage = carried.usage
 
     async def run_step(self, call: StepCall) -> Any:
+        self._check_history()
         for arg in call.args:
             encode(arg, f"An argument of step `{call.name}`")
         try:
@@ -174,13 +197,25 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     def _config(self, call: StepCall) -> dict[str, Any]:
         options = call.options
         policy = self._policies.of(call.name, options.retry_policy)
-        return {
+        both: dict[str, Any] = {
             "start_to_close_timeout": options.start_to_close_timeout or DEFAULT_START_TO_CLOSE,
-            "heartbeat_timeout": options.heartbeat_timeout or DEFAULT_HEARTBEAT,
+            "schedule_to_close_timeout": options.schedule_to_close_timeout,
             "retry_policy": temporal_policy(policy),
             "cancellation_type": workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            **{name: getattr(options, name) for name in _OPTIONS},
+            "summary": options.summary,
         }
+        if options.local:
+            return both
+        remote = {name: getattr(options, name) for name in _REMOTE_OPTIONS}
+        return {**both, **remote, "heartbeat_timeout": options.heartbeat_timeout or DEFAULT_HEARTBEAT}
+
+
+def _child_attributes(name: str) -> TypedSearchAttributes | None:
+    """A child is searched by its name where its parent is."""
+    key = SearchAttributeKey.for_keyword(WORKFLOW_ATTRIBUTE)
+    if key not in workflow.info().typed_search_attributes:
+        return None
+    return TypedSearchAttributes([SearchAttributePair(key, name)])
 
 
 def temporal_policy(policy: RetryPolicyLike) -> RetryPolicy:
@@ -189,21 +224,9 @@ def temporal_policy(policy: RetryPolicyLike) -> RetryPolicy:
 
 
 async def _execute(call: StepCall, config: dict[str, Any]) -> Any:
-    """Runs an activity so that cancellation has asyncio's meaning.
-
-    Who waits sees CancelledError at once and decides what it becomes (a time-out, a cancelled run); the activity is asked
-    to stop exactly once, and has stopped before this returns. A bare `execute_activity` does neither
-    (temporalio 1.35: no TimeoutError leaves `asyncio.timeout`, and an anyio scope spins).
-    """
-    handle = workflow.start_activity(call.name, args=list(call.args), result_type=call.result_type, **config)
-    try:
-        return await asyncio.shield(handle)
-    except asyncio.CancelledError:
-        if not handle.done():
-            handle.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([handle])
-        raise
+    start: Any = workflow.start_local_activity if call.options.local else workflow.start_activity
+    handle = start(call.name, args=list(call.args), result_type=call.result_type, **config)
+    return await settled(handle, handle.cancel)
 
 
 def _as_step_failure(call: StepCall, error: ActivityError) -> WorkflowApplicationError:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, cast
 
 from temporalio.client import (
@@ -16,13 +15,14 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
-from temporalio.service import RPCError, RPCStatusCode
 
-from mcp_agent.errors import EngineUnavailable, IdempotencyConflict, InvalidArguments, NotFound
+from mcp_agent.errors import IdempotencyConflict
 from mcp_agent.executor.definition import input_digest
 from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, ScheduleTimes
+from mcp_agent.executor.temporal.calls import reaching
+from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.names import RUN_MEMO
-from mcp_agent.executor.temporal.states import RPC_TIMEOUT
+from mcp_agent.executor.temporal.search_attributes import OwnAttributes
 
 
 class TemporalSchedules:
@@ -32,12 +32,14 @@ class TemporalSchedules:
         client: Where they are kept.
         app: The app's name, which its runs' memos hold.
         task_queue: Where the runs are served.
+        attributes: What the runs are searched by.
     """
 
-    def __init__(self, client: Client, app: str, task_queue: str) -> None:
+    def __init__(self, client: Client, app: str, task_queue: str, attributes: OwnAttributes) -> None:
         self._client = client
         self._app = app
         self._task_queue = task_queue
+        self._attributes = attributes
 
     async def create(self, schedule_id: str, workflow: str, args: Sequence[Any], times: ScheduleTimes) -> TemporalSchedule:
         """Raises IdempotencyConflict if the id is taken, InvalidArguments for times that Temporal refuses."""
@@ -48,12 +50,13 @@ class TemporalSchedules:
             id=schedule_id,
             task_queue=self._task_queue,
             memo={RUN_MEMO: {"app": self._app, "input_digest": input_digest(args), "schedule": schedule_id}},
+            typed_search_attributes=self._attributes.of(workflow),
         )
         intervals = [] if times.every is None else [ScheduleIntervalSpec(every=times.every)]
         spec = ScheduleSpec(intervals=intervals, cron_expressions=list(times.cron), time_zone_name=times.time_zone)
         policy = SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP)
         try:
-            async with _reaching(schedule_id):
+            async with reaching(f"schedule `{schedule_id}`"):
                 await self._client.create_schedule(
                     schedule_id, Schedule(action, spec=spec, policy=policy), rpc_timeout=RPC_TIMEOUT
                 )
@@ -66,7 +69,7 @@ class TemporalSchedules:
 
     async def list(self) -> list[ScheduleState]:
         """All schedules of the namespace; one that was made just now may be missing for a moment."""
-        async with _reaching("*"):
+        async with reaching("schedule"):
             found = await self._client.list_schedules()
             return [_listed(entry) async for entry in found]
 
@@ -79,7 +82,7 @@ class TemporalSchedule(ScheduleHandle):
         self._handle = client.get_schedule_handle(schedule_id)
 
     async def describe(self) -> ScheduleState:
-        async with _reaching(self.id):
+        async with reaching(f"schedule `{self.id}`"):
             described = await self._handle.describe(rpc_timeout=RPC_TIMEOUT)
         action = cast("ScheduleActionStartWorkflow", described.schedule.action)
         recent = [cast("Any", result.action).workflow_id for result in described.info.recent_actions]
@@ -89,19 +92,19 @@ class TemporalSchedule(ScheduleHandle):
         )
 
     async def pause(self, note: str | None = None) -> None:
-        async with _reaching(self.id):
+        async with reaching(f"schedule `{self.id}`"):
             await self._handle.pause(note=note, rpc_timeout=RPC_TIMEOUT)
 
     async def unpause(self, note: str | None = None) -> None:
-        async with _reaching(self.id):
+        async with reaching(f"schedule `{self.id}`"):
             await self._handle.unpause(note=note, rpc_timeout=RPC_TIMEOUT)
 
     async def trigger(self) -> None:
-        async with _reaching(self.id):
+        async with reaching(f"schedule `{self.id}`"):
             await self._handle.trigger(rpc_timeout=RPC_TIMEOUT)
 
     async def delete(self) -> None:
-        async with _reaching(self.id):
+        async with reaching(f"schedule `{self.id}`"):
             await self._handle.delete(rpc_timeout=RPC_TIMEOUT)
 
 
@@ -111,15 +114,3 @@ def _listed(entry: Any) -> ScheduleState:
     return ScheduleState(
         entry.id, entry.schedule.action.workflow, state.paused, state.note or "", tuple(entry.info.next_action_times), recent
     )
-
-
-@asynccontextmanager
-async def _reaching(schedule_id: str) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise NotFound(f"There is no schedule `{schedule_id}`.") from None
-        if error.status is RPCStatusCode.INVALID_ARGUMENT:
-            raise InvalidArguments(f"Temporal refuses schedule `{schedule_id}`: {error}.") from None
-        raise EngineUnavailable(f"Temporal does not answer ({error.status.name}: {error}). Try again.") from error

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution as RunReference
-from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState, TaskQueueType
+from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
-    GetWorkflowExecutionHistoryReverseRequest,
-)
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -23,10 +20,14 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
 )
+from temporalio.exceptions import TerminatedError
 
+from mcp_agent.errors import EncryptionError
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
-from mcp_agent.executor.temporal.endings import failure_of
+from mcp_agent.executor.temporal.client import RPC_TIMEOUT
+from mcp_agent.executor.temporal.endings import failure_of, failure_text, termination_of
 from mcp_agent.executor.temporal.names import OWN_MEMO, STATE_MEMO
+from mcp_agent.executor.temporal.versioning import TAKE_OVER_WITHIN, serving
 from mcp_agent.executor.workflow import WorkflowResult
 
 _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
@@ -40,14 +41,22 @@ _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
 }
 # A workflow task that nobody has taken for this long is worth a look at who serves the queue.
 UNTAKEN = timedelta(seconds=3)
-# A living worker asks for work at least once a minute.
-POLLER_ALIVE = timedelta(seconds=75)
-RPC_TIMEOUT = timedelta(seconds=10)
+
+
+async def listed(execution: WorkflowExecution) -> RunState:
+    """What a listing tells of a run. One that cannot be read (its key is missing) says so, and hides no others."""
+    try:
+        return await summary(execution)
+    except EncryptionError as error:
+        return replace(_summary(execution, {}), error=RunFailure(code="unreadable", message=str(error)))
 
 
 async def summary(execution: WorkflowExecution) -> RunState:
-    """What `describe` and a listing both tell; no result."""
-    memo = await execution.memo()
+    """What `describe` and a listing both tell; no result. Raises EncryptionError."""
+    return _summary(execution, await execution.memo())
+
+
+def _summary(execution: WorkflowExecution, memo: Mapping[str, Any]) -> RunState:
     public = PublicState.model_validate(memo.get(STATE_MEMO) or {})
     status = _STATUSES[execution.status or WorkflowExecutionStatus.RUNNING]
     if status == "completed" and public.failed:
@@ -76,7 +85,7 @@ async def full(client: Client, description: WorkflowExecutionDescription, retent
     state = replace(
         await summary(description),
         cancel_requested=raw.workflow_extended_info.cancel_requested,
-        steps=tuple(_step(pending) for pending in raw.pending_activities),
+        steps=tuple([await _step(client, pending) for pending in raw.pending_activities]),
     )
     if state.closed:
         return replace(await _with_ending(client, state), expires_at=_expiry(state, retention))
@@ -89,8 +98,9 @@ def _expiry(state: RunState, retention: timedelta) -> datetime | None:
     return None if state.closed_at is None else state.closed_at + retention
 
 
-def _step(pending: PendingActivityInfo) -> StepState:
-    failure = pending.last_failure.message if pending.HasField("last_failure") else None
+async def _step(client: Client, pending: PendingActivityInfo) -> StepState:
+    failed = pending.HasField("last_failure")
+    failure = await failure_text(client.data_converter, pending.last_failure) if failed else None
     waits = pending.HasField("next_attempt_schedule_time")
     return StepState(
         name=pending.activity_type.name,
@@ -108,7 +118,9 @@ async def _with_ending(client: Client, state: RunState) -> RunState:
     handle: Any = client.get_workflow_handle(state.run_id, run_id=state.engine_run_id, result_type=WorkflowResult[Any])
     try:
         result: WorkflowResult[Any] = await handle.result(follow_runs=False, rpc_timeout=RPC_TIMEOUT)
-    except WorkflowFailureError as error:  # the status says it all where the run was cancelled, terminated or timed out
+    except WorkflowFailureError as error:  # the status says it all where the run was cancelled or timed out
+        if isinstance(error.cause, TerminatedError):
+            return replace(state, error=termination_of(error.cause))
         return replace(state, error=failure_of(error.cause)) if state.status == "failed" else state
     failure = None if result.error is None else RunFailure(code="workflow_error", message=result.error)
     status: RunStatus = state.status if failure is None else "failed"
@@ -124,28 +136,25 @@ async def _with_pending_task(client: Client, description: WorkflowExecutionDescr
     untaken = task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
     if not untaken:
         return state
-    if datetime.now(UTC) - _time(task.scheduled_time) > UNTAKEN and not await served(client, description.task_queue):
-        return replace(state, status="blocked", blocked=no_worker_text(description.task_queue))
+    if datetime.now(UTC) - _time(task.scheduled_time) > UNTAKEN:
+        nobody = await unserved(client, description.task_queue)
+        if nobody is not None:
+            return replace(state, status="blocked", blocked=nobody)
     new = (description.history_length or 0) <= 2
     return replace(state, status="queued") if new and state.status == "running" else state
 
 
-def no_worker_text(task_queue: str) -> str:
+async def unserved(client: Client, task_queue: str) -> str | None:
+    """Why nobody takes the queue's workflow tasks, and what to do; `None` if somebody does. Raises RPCError."""
+    now = await serving(client, task_queue)
+    if now.served:
+        return None
+    if now.workers:
+        return (
+            f"No worker with the newest code serves task queue `{task_queue}`, only some with other code: start the server, or "
+            f"`mcp-agent worker`, with the code of today. One of the others takes over within {TAKE_OVER_WITHIN:g} s."
+        )
     return f"No worker serves task queue `{task_queue}`: start the server, or `mcp-agent worker`. The run goes on then."
-
-
-async def served(client: Client, task_queue: str) -> bool:
-    """Whether a worker has lately asked for workflow tasks of the queue."""
-    answer = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        ),
-        timeout=RPC_TIMEOUT,
-    )
-    oldest = datetime.now(UTC) - POLLER_ALIVE
-    return any(_time(poller.last_access_time) > oldest for poller in answer.pollers)
 
 
 async def _task_failure(client: Client, state: RunState) -> str | None:
@@ -160,13 +169,15 @@ async def _task_failure(client: Client, state: RunState) -> str | None:
     )
     for event in answer.history.events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-            return _explain(event)
+            return await _explain(client, event)
     return None
 
 
-def _explain(event: HistoryEvent) -> str:
+async def _explain(client: Client, event: HistoryEvent) -> str:
     failed = event.workflow_task_failed_event_attributes
-    message = failed.failure.message or "no reason given"
+    message = await failure_text(client.data_converter, failed.failure) or "no reason given"
+    if "VersionRemoved" in message:
+        return f"The workflow's code no longer has what this run needs ({message}). The run goes on by itself then."
     if "TMPRL1100" in message or "ondeterminism" in message:
         return (
             f"The workflow's code no longer fits what this run did before ({message}). Put the code back, or guard the "

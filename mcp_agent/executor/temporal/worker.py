@@ -4,42 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client
 from temporalio.worker import Worker
 
 from mcp_agent.activities.builtin import app_tasks
 from mcp_agent.executor.registry import Registry
-from mcp_agent.executor.temporal.connection import open_connection
+from mcp_agent.executor.temporal.connection import Connection, open_connection
 from mcp_agent.executor.temporal.plugin import AgentPlugin
+from mcp_agent.executor.temporal.versioning import BuildPlugin, Deployment, build_id
 from mcp_agent.executor.workflow_task import TaskDefinition
 
 GRACE = timedelta(seconds=5)
 
 
 def make_worker(
-    client: Client,
+    connection: Connection,
     registry: Registry,
     tasks: Mapping[str, TaskDefinition],
     *,
-    task_queue: str,
+    deployment: Deployment | None,
     changed: Callable[[str], None] = lambda run_id: None,
     **options: Any,
 ) -> Worker:
     """A Temporal worker for an app. `options` go to `temporalio.worker.Worker` as they are."""
     settings = registry.settings.temporal
+    plugins: list[Any] = [AgentPlugin(registry, tasks, changed)]
+    if deployment is not None:
+        plugins.append(BuildPlugin(deployment))
     if settings.max_concurrent_activities is not None:
         options.setdefault("max_concurrent_activities", settings.max_concurrent_activities)
     return Worker(
-        client,
-        task_queue=task_queue,
+        connection.client,
+        task_queue=connection.task_queue,
         workflows=[definition.cls for definition in registry.workflows.values()],
         graceful_shutdown_timeout=GRACE,
-        plugins=[AgentPlugin(registry, tasks, changed)],
+        plugins=plugins,
         **options,
     )
+
+
+def deployment_of(connection: Connection, registry: Registry) -> Deployment | None:
+    """The builds of the app's queue; `None` where workers do not tell them apart."""
+    return Deployment(connection.client, connection.task_queue, build_id(registry)) if connection.builds else None
 
 
 class AppWorker:
@@ -117,7 +126,7 @@ class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, 
         async with AsyncExitStack() as stack:
             connection = await stack.enter_async_context(open_connection(self._app))
             tasks = await stack.enter_async_context(app_tasks(self._app))
-            queue = self._task_queue or connection.task_queue
-            worker = make_worker(connection.client, self._app, tasks, task_queue=queue, **self._options)
+            connection = replace(connection, task_queue=self._task_queue or connection.task_queue)
+            worker = make_worker(connection, self._app, tasks, deployment=deployment_of(connection, self._app), **self._options)
             kept = stack.pop_all()
-        return AppWorker(worker, kept, queue)
+        return AppWorker(worker, kept, connection.task_queue)

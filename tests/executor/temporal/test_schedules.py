@@ -11,10 +11,8 @@ from mcp_agent.app import MCPApp
 from mcp_agent.config import Settings
 from mcp_agent.errors import IdempotencyConflict, InvalidArguments, MCPAgentError, NotFound
 from mcp_agent.executor.executor import Executor
-from mcp_agent.executor.temporal.binary import find_or_make_binary
-from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE, status
 from mcp_agent.executor.workflow import Workflow
-from tests.support import until, until_gone
+from tests.support import until
 
 pytestmark = pytest.mark.anyio
 app = MCPApp("scheduled")
@@ -27,19 +25,11 @@ class Report(Workflow[str]):
         return name * times
 
 
-@pytest.fixture(scope="module")
-async def executor(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Executor, None]:
-    folder: Path = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(GRACE_VARIABLE, "0")
-        app.use(
-            Settings(execution_engine="temporal", temporal={"data_dir": folder, "binary": await find_or_make_binary(None, print)})
-        )
-        async with app.open_executor(worker=True) as opened:
-            yield opened
-            server = status(folder)
-    assert server is not None
-    await until_gone(server.keeper_pid, server.server_pid)
+@pytest.fixture
+async def executor(temporal: Path) -> AsyncGenerator[Executor, None]:
+    app.use(Settings(execution_engine="temporal", temporal={"data_dir": temporal}))
+    async with app.open_executor(worker=True) as opened:
+        yield opened
 
 
 @pytest.mark.promise("issue: schedules through executor.create_schedule and back")

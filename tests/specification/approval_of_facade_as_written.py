@@ -1,4 +1,4 @@
-"""Code blocks of the specification as they are written there; only imports and missing methods are added around them."""
+"""The same block as in `approval_of_temporal_as_written.py`; `workflow` is this package's, so that it runs on both engines."""
 # pyright: basic
 
 from mcp_agent.agents.agent import Agent
@@ -6,31 +6,19 @@ from mcp_agent.app import MCPApp
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
 
-app = MCPApp(name="specification_temporal")
-
-
-def method_of(*classes):
-    """Adds a method that a block calls and does not show."""
-
-    def add(function):
-        for cls in classes:
-            setattr(cls, function.__name__, function)
-        return function
-
-    return add
+app = MCPApp(name="approval_of_facade")
 
 
 # Section "Signal and Query Handlers"
 
-
-from temporalio import workflow
-
+from mcp_agent import workflow
+from typing import Optional
 
 @app.workflow
 class ApprovalWorkflow(Workflow[dict]):
     def __init__(self):
-        self.approval_status: str | None = None
-        self.approval_comments: str | None = None
+        self.approval_status: Optional[str] = None
+        self.approval_comments: Optional[str] = None
 
     @workflow.signal
     async def approve_signal(self, comments: str):
@@ -47,7 +35,10 @@ class ApprovalWorkflow(Workflow[dict]):
     @workflow.query
     def get_status(self) -> dict:
         """Query handler to check current status."""
-        return {"status": self.approval_status, "comments": self.approval_comments}
+        return {
+            "status": self.approval_status,
+            "comments": self.approval_comments
+        }
 
     @app.workflow_run
     async def run(self, document: dict) -> WorkflowResult[dict]:
@@ -63,15 +54,21 @@ class ApprovalWorkflow(Workflow[dict]):
         if self.approval_status == "approved":
             # Continue with approved workflow
             async with agent:
-                finalized = await llm.generate_str(f"Finalize approved document: {processed}. Comments: {self.approval_comments}")
+                finalized = await llm.generate_str(
+                    f"Finalize approved document: {processed}. Comments: {self.approval_comments}"
+                )
 
-            return WorkflowResult(
-                value={"status": "completed", "document": finalized, "approval_comments": self.approval_comments}
-            )
+            return WorkflowResult(value={
+                "status": "completed",
+                "document": finalized,
+                "approval_comments": self.approval_comments
+            })
         else:
             # Handle rejection
-            return WorkflowResult(value=None, error=f"Document rejected: {self.approval_comments}")
-
+            return WorkflowResult(
+                value=None,
+                error=f"Document rejected: {self.approval_comments}"
+            )
 
 # Send signals from external code
 async def send_approval():
@@ -79,8 +76,17 @@ async def send_approval():
         executor = agent_app.executor
 
         # Send approval signal to running workflow
-        await executor.signal_workflow("ApprovalWorkflow", "workflow-123", "approve_signal", "Document looks good after review!")
+        await executor.signal_workflow(
+            "ApprovalWorkflow",
+            "workflow-123",
+            "approve_signal",
+            "Document looks good after review!"
+        )
 
         # Query workflow status
-        status = await executor.query_workflow("ApprovalWorkflow", "workflow-123", "get_status")
+        status = await executor.query_workflow(
+            "ApprovalWorkflow",
+            "workflow-123",
+            "get_status"
+        )
         print(f"Workflow status: {status}")

@@ -1,0 +1,161 @@
+"""Talking to runs on Temporal: answers, signals, queries, updates."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import (
+    Client,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from mcp_agent.errors import (
+    AlreadyAnswered,
+    AlreadyClosed,
+    CallError,
+    EngineUnavailable,
+    InvalidArguments,
+    NotFound,
+    NotWaiting,
+    NoWorker,
+    WorkflowApplicationError,
+)
+from mcp_agent.executor.failures import query_failure
+from mcp_agent.executor.payloads import check_size, json_of
+from mcp_agent.executor.runs import Answer, Receipt, RunState
+from mcp_agent.executor.temporal import states
+from mcp_agent.executor.temporal.calls import reaching_run, unreachable
+from mcp_agent.executor.temporal.client import RPC_TIMEOUT
+from mcp_agent.executor.temporal.encryption import HIDDEN, mark_of, opened_text
+from mcp_agent.executor.temporal.names import ANSWER_UPDATE
+
+ANSWER_TIMEOUT = timedelta(seconds=10)
+_REFUSALS = {error.code: error for error in (AlreadyAnswered, AlreadyClosed, NotWaiting, InvalidArguments)}
+
+
+class Talking:
+    """What is sent to runs.
+
+    Args:
+        client: Where they live.
+        describe: Reads a run's state; raises NotFound.
+    """
+
+    def __init__(self, client: Client, describe: Callable[[str], Awaitable[RunState]]) -> None:
+        self._client = client
+        self._describe = describe
+
+    async def answer(self, run_id: str, answer: Answer) -> Receipt:
+        state = await self._describe(run_id)
+        answer = _addressed(answer, state)
+        update_id = self._update_id(answer)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT.total_seconds()):
+                return await self._update(run_id, answer, update_id)
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            raise await self._no_answer(run_id, state) from None
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more answers.") from None
+            raise unreachable(error) from error
+
+    def _update_id(self, answer: Answer) -> str:
+        """The same for the same answer. Temporal stores it in clear."""
+        if answer.request_id is None:
+            return uuid.uuid4().hex
+        return f"{answer.request_id}:{mark_of(self._client.data_converter, json_of(answer.payload))[:32]}"
+
+    async def _update(self, run_id: str, answer: Answer, update_id: str) -> Receipt:
+        sent = answer.model_copy(update={"call": uuid.uuid4().hex})
+        handle: Any = self._client.get_workflow_handle(run_id)
+        try:
+            receipt: Receipt = await handle.execute_update(ANSWER_UPDATE, sent, id=update_id, result_type=Receipt)
+        except WorkflowUpdateFailedError as error:
+            raise _refusal(error) from None
+        # An update runs once for its id: an answer with another call's mark is that call's, told again.
+        return receipt if receipt.call == sent.call else receipt.model_copy(update={"duplicate": True})
+
+    async def _no_answer(self, run_id: str, state: RunState) -> CallError:
+        description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
+        nobody = await states.unserved(self._client, description.task_queue)
+        if nobody is not None:
+            return NoWorker(f"{nobody} Then answer again: nothing was changed.")
+        return EngineUnavailable(
+            f"Run `{run_id}` did not take the answer in {ANSWER_TIMEOUT.total_seconds():g} s: look at its status, answer again."
+        )
+
+    async def signal(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
+        try:
+            async with reaching_run(run_id):
+                await self._client.get_workflow_handle(run_id).signal(signal, args=list(args), rpc_timeout=RPC_TIMEOUT)
+        except NotFound:
+            await self._describe(run_id)
+            raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more signals.") from None
+
+    async def query(self, run_id: str, query: str, args: Sequence[Any]) -> Any:
+        try:
+            async with reaching_run(run_id):
+                return await self._client.get_workflow_handle(run_id).query(query, args=list(args), rpc_timeout=RPC_TIMEOUT)
+        except WorkflowQueryFailedError as error:
+            why = opened_text(self._client.data_converter, str(error))
+            if why == HIDDEN:
+                why = await self._hidden_query_failure(run_id, query)
+            if f"'{query}'" in why and "not found" in why:
+                raise NotFound(f"Run `{run_id}` has no query `{query}`: {why}.") from None
+            raise query_failure(run_id, query, why) from None
+
+    async def _hidden_query_failure(self, run_id: str, query: str) -> str:
+        """Why a query failed before its handler was called, where Temporal does not hand on the reason."""
+        handle: Any = self._client.get_workflow_handle(run_id)
+        async with reaching_run(run_id):
+            told = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata, rpc_timeout=RPC_TIMEOUT)
+        names = [known.name for known in told.definition.query_definitions if known.name]
+        if query not in names:
+            return f"Query handler for '{query}' not found, known queries: [{' '.join(names)}]"
+        return "its arguments do not fit (the reason is encrypted and was not handed on)"
+
+    async def update(self, run_id: str, update: str, args: Sequence[Any]) -> Any:
+        """Calls an update handler. Raises as `WorkflowHandle.update`."""
+        check_size(args)
+        try:
+            async with reaching_run(run_id):
+                return await self._client.get_workflow_handle(run_id).execute_update(update, args=list(args))
+        except WorkflowUpdateFailedError as error:
+            raise _update_failure(run_id, update, error.cause) from None
+        except NotFound:
+            await self._describe(run_id)
+            raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more updates.") from None
+
+
+def _addressed(answer: Answer, state: RunState) -> Answer:
+    """The answer with the request that it means, where that is plain, so that the same answer has the same id."""
+    if answer.request_id is not None:
+        return answer
+    fitting = [r for r in state.pending_inputs if answer.name in (None, r.name)]
+    if len(fitting) == 1 or (fitting and answer.name is not None):
+        return answer.model_copy(update={"request_id": fitting[0].request_id})
+    return answer
+
+
+def _refusal(error: WorkflowUpdateFailedError) -> Exception:
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type in _REFUSALS:
+        return _REFUSALS[cause.type](cause.message)
+    return NotWaiting(f"The run did not take the answer: {cause}.")
+
+
+def _update_failure(run_id: str, update: str, cause: BaseException) -> Exception:
+    if not isinstance(cause, ApplicationError):
+        return WorkflowApplicationError(str(cause), type=type(cause).__name__, non_retryable=True)
+    if cause.type == "ReadOnlyContextError" or ("not found" in cause.message and update in cause.message):
+        return NotFound(f"Run `{run_id}` has no update `{update}`: {cause.message}.")
+    return WorkflowApplicationError(cause.message, *cause.details, type=cause.type, non_retryable=cause.non_retryable)
