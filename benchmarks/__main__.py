@@ -9,7 +9,7 @@ import sys
 import warnings
 from datetime import date
 
-from benchmarks import memory, running, serving
+from benchmarks import memory, model, running, serving
 from benchmarks.harness import Row, bench, table
 
 FAMILIES = {
@@ -22,6 +22,10 @@ FAMILIES = {
     "steps": running.ten_steps,
     "history": running.history,
     "memory": memory.memory,
+    "facade": model.facade,
+    "sandbox": model.sandbox,
+    "in_process": model.in_process,
+    "replay": model.replay,
 }
 
 

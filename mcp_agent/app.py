@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -167,12 +167,10 @@ class MCPApp:
         """Replays recorded runs against the code of today: see `mcp_agent.executor.temporal.replaying.AppReplayer`."""
         return importlib.import_module("mcp_agent.executor.temporal.replaying").AppReplayer(self)
 
-    @asynccontextmanager
-    async def direct_calls(self, shared: Mapping[str, TaskDefinition] | None = None) -> AsyncGenerator[None, None]:
+    def direct_calls(self, shared: Mapping[str, TaskDefinition] | None = None) -> AbstractAsyncContextManager[None]:
         """In the block agents may be used outside of a run, as in steps: with connections of their own, and no record."""
         module = importlib.import_module("mcp_agent.executor.asyncio.direct")
-        async with module.direct_calls(self.settings, shared):
-            yield
+        return module.DirectHost(self.settings, shared or {})
 
     # Registering
 

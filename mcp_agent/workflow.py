@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar, get_args, overload
 from mcp_agent.errors import DefinitionError, InvalidArguments, NotInWorkflowError
 from mcp_agent.executor.children import ChildHandle, ChildOptions, ParentClosePolicy
 from mcp_agent.executor.continuing import ContinueAsNew
-from mcp_agent.executor.definition import WorkflowDefinition, bind_positional
+from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.handlers import Handler, HandlerKind, mark
 from mcp_agent.executor.method_steps import task_of_method
 from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike
@@ -245,7 +245,7 @@ async def start_child_workflow(
         task_timeout=task_timeout,
         memo=memo or {},
     )
-    bound = list(given) if definition is None else bind_positional(definition.run, given)
+    bound = list(given) if definition is None else definition.bind_positional(given)
     result_type = WorkflowResult[Any] if definition is None else definition.result_type
     return await current().start_child(name, bound, options, result_type)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -46,13 +44,3 @@ class AgentHost(ABC):
 
 
 direct_host: ContextVar[AgentHost | None] = ContextVar("mcp_agent_direct_host", default=None)
-
-
-@contextmanager
-def hosted_by(host: AgentHost) -> Generator[None, None, None]:
-    """Agents that are used in the block, outside of a run, make their calls through `host`."""
-    token = direct_host.set(host)
-    try:
-        yield
-    finally:
-        direct_host.reset(token)

@@ -78,9 +78,14 @@ class WorkflowDefinition:
     def result_type(self) -> type[WorkflowResult[Any]]:
         return WorkflowResult[self.value_type]
 
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """A model of `run`'s parameters."""
+        return arguments_model(self.run)
+
     def parameters_schema(self) -> dict[str, Any]:
         """The JSON Schema of `run`'s parameters, by name."""
-        return arguments_model(self.run).model_json_schema()
+        return self.arguments.model_json_schema()
 
     def result_schema(self) -> dict[str, Any]:
         """The JSON Schema of the result's value."""
@@ -92,7 +97,11 @@ class WorkflowDefinition:
         Raises:
             InvalidArguments: Names every bad field with its path.
         """
-        return bind(self.run, arguments)
+        return _bind(self.arguments, arguments)
+
+    def bind_positional(self, args: Sequence[Any]) -> list[Any]:
+        """`run`'s arguments in order, typed, with defaults filled in, from Python values. Raises as `bind_positional` below."""
+        return _bind_positional(self.run, self.arguments, args)
 
 
 def arguments_model(method: Callable[..., Any]) -> type[BaseModel]:
@@ -108,11 +117,15 @@ def arguments_model(method: Callable[..., Any]) -> type[BaseModel]:
 
 def bind(method: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:
     """See `WorkflowDefinition.bind`."""
+    return _bind(arguments_model(method), arguments)
+
+
+def _bind(model: type[BaseModel], arguments: Mapping[str, Any]) -> list[Any]:
     try:
-        model = arguments_model(method).model_validate_json(_given(arguments), strict=True)
+        bound = model.model_validate_json(_given(arguments), strict=True)
     except ValidationError as error:
         raise InvalidArguments(describe_problems(error)) from None
-    return [getattr(model, name) for name in type(model).model_fields]
+    return [getattr(bound, name) for name in model.model_fields]
 
 
 def _given(arguments: Mapping[str, Any]) -> bytes:
@@ -126,11 +139,15 @@ def bind_positional(method: Callable[..., Any], args: Sequence[Any]) -> list[Any
     Raises:
         InvalidArguments: There are too many, too few, or of a wrong type.
     """
-    names = [parameter.name for parameter in resolved_parameters(method)]
+    return _bind_positional(method, arguments_model(method), args)
+
+
+def _bind_positional(method: Callable[..., Any], model: type[BaseModel], args: Sequence[Any]) -> list[Any]:
+    names = [cast("str", field.alias) for field in model.model_fields.values()]
     if len(args) > len(names):
         raise InvalidArguments(f"`{method.__qualname__}` takes {len(names)} arguments, not {len(args)}.")
     try:
-        return bind(method, dict(zip(names, args, strict=False)))
+        return _bind(model, dict(zip(names, args, strict=False)))
     except PydanticSerializationError as error:
         raise InvalidArguments(f"An argument of `{method.__qualname__}` has no JSON form ({error}): {remedy(error)}.") from None
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp_agent.errors import WorkflowApplicationError
@@ -24,18 +23,20 @@ def error_text(error: BaseException) -> str:
     return text[:MESSAGE_LIMIT].encode("utf-8", "backslashreplace").decode()
 
 
-@contextmanager
-def contained() -> Generator[None, None, None]:
+class contained:  # noqa: N801 - reads as a block
     """What user code raises past `Exception` becomes an error of that code: `sys.exit()` in a step must not end the server.
 
     Raises:
         WorkflowApplicationError: Type `SystemExit`, `KeyboardInterrupt` or the name of another class that is no `Exception`.
     """
-    try:
-        yield
-    except (Exception, asyncio.CancelledError, GeneratorExit, LeavesRun):
-        raise
-    except BaseException as error:
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None or isinstance(error, Exception | asyncio.CancelledError | GeneratorExit | LeavesRun):
+            return
         text = f"`{type(error).__name__}` was raised: {error_text(error)}"
         raise WorkflowApplicationError(text, type=type(error).__name__, non_retryable=True) from error
 

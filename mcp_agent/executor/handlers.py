@@ -9,13 +9,14 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 HandlerKind = Literal["signal", "query", "update"]
 MARK = "__mcp_agent_handler__"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Handler:
     """One handler. `name` is `None` for a dynamic one, which takes every name that no other handler has."""
 
@@ -29,6 +30,11 @@ class Handler:
     def parameters(self) -> list[inspect.Parameter]:
         """Its parameters without `self`, with annotations resolved."""
         return resolved_parameters(self.function)
+
+    @cached_property
+    def types(self) -> list[Any]:
+        """As `positional_types`."""
+        return positional_types(self.function)
 
 
 def resolved_parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any, cast
 
 from mcp_agent.errors import WorkflowApplicationError
@@ -13,27 +14,31 @@ from mcp_agent.executor.step_context import current_step
 from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, Workflow
 from mcp_agent.executor.workflow_task import TaskDefinition
 
-_DECORATED = ("__temporal_signal_definition", "__temporal_query_definition")
+_MARKS = (RUN_MARK, MARK, "__temporal_signal_definition", "__temporal_query_definition")
 
 
 def method_tasks(cls: type[Workflow[Any]]) -> Iterator[TaskDefinition]:
     """A step for each plain coroutine method of a workflow class, those of its bases included."""
     for owner in cls.__mro__:
-        if owner is Workflow or not _may_hold_steps(owner):
-            continue
-        for member in vars(owner).values():
+        for member in own_methods(owner).values():
             if is_step_method(member) and _takes_arguments_in_order(member):
                 yield TaskDefinition(step_name(owner, member.__name__), _on_stand_in(cls, member))
+
+
+def own_methods(owner: type) -> dict[str, FunctionType]:
+    """The plain functions of a class of the user's, without those of its bases; none of a library's class."""
+    if owner is Workflow or not _may_hold_steps(owner):
+        return {}
+    return {name: member for name, member in vars(owner).items() if type(member) is FunctionType}
 
 
 def is_step_method(member: Any) -> bool:
     """Whether it is a coroutine method that is neither `run` nor a handler."""
     return (
-        inspect.iscoroutinefunction(member)
+        type(member) is FunctionType
         and not member.__name__.startswith("__")
-        and not getattr(member, RUN_MARK, False)
-        and not hasattr(member, MARK)
-        and not any(hasattr(member, name) for name in _DECORATED)
+        and inspect.iscoroutinefunction(member)
+        and not any(mark in vars(member) for mark in _MARKS)
     )
 
 

@@ -14,6 +14,9 @@ from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.workflow import Workflow
 from mcp_agent.executor.workflow_task import TaskDefinition
 
+# What each of the 256 bytes becomes: every letter as often as every other.
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8
+
 
 class Registry(Protocol):
     """An app, as an engine sees it."""
@@ -49,5 +52,4 @@ def find_workflow(registry: Registry, workflow: str | type[Workflow[Any]]) -> Wo
 
 def new_run_id(workflow: str) -> str:
     """`<Name>.<26 letters and digits>`: 130 bits that nobody can guess (`contract.md`, "Ids and ownership")."""
-    alphabet = "abcdefghijklmnopqrstuvwxyz234567"
-    return f"{workflow}.{''.join(secrets.choice(alphabet) for _ in range(26))}"
+    return f"{workflow}.{secrets.token_bytes(26).translate(_LETTERS).decode()}"

@@ -11,8 +11,8 @@ import logging
 import random
 import uuid
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ from mcp_agent.errors import NotInWorkflowError, WorkflowApplicationError
 from mcp_agent.executor.agent_host import AgentHost, direct_host
 from mcp_agent.executor.children import ChildHandle, ChildOptions
 from mcp_agent.executor.runs import Progress, PublicState
+from mcp_agent.executor.scoped import Scoped
 from mcp_agent.executor.workflow_signal import Check, Mailbox, Signal
 
 
@@ -168,15 +169,9 @@ class WorkflowRuntime(AgentHost):
 _depth: ContextVar[int] = ContextVar("mcp_agent_run_depth", default=0)
 
 
-@contextmanager
-def running() -> Generator[None, None, None]:
+def running() -> AbstractContextManager[int]:
     """Counts how deep `run` methods call each other inline."""
-    token = _depth.set(_depth.get() + 1)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # a run that a worker has let go is collected in another context, whose depth is its own
-            _depth.reset(token)
+    return Scoped(_depth, _depth.get() + 1)
 
 
 def check_outermost(what: str) -> None:
@@ -230,14 +225,9 @@ def host() -> AgentHost:
     return found
 
 
-@contextmanager
-def entered(runtime: WorkflowRuntime | None) -> Generator[None, None, None]:
+def entered(runtime: WorkflowRuntime | None) -> AbstractContextManager[WorkflowRuntime | None]:
     """Makes `runtime` the current one in the block; `None` leaves the run (for steps)."""
-    token = _in_process.set(runtime)
-    try:
-        yield
-    finally:
-        _in_process.reset(token)
+    return Scoped(_in_process, runtime)
 
 
 def make_current(runtime: WorkflowRuntime) -> None:

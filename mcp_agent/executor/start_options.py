@@ -17,6 +17,8 @@ from mcp_agent.executor.problems import did_you_mean
 IdReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running"]
 SearchAttribute = str | int | float | bool | datetime | list[str]
 LONGEST_ID = 1_000
+_REUSE_POLICIES = typing.get_args(IdReusePolicy)
+_SCALARS = typing.get_args(SearchAttribute)[:5]
 _DURATIONS = ("execution_timeout", "run_timeout", "task_timeout", "start_delay")
 
 
@@ -49,11 +51,11 @@ class StartOptions:
 
     def __post_init__(self) -> None:
         check_id("workflow_id", self.workflow_id)
-        check_choice("id_reuse_policy", self.id_reuse_policy, typing.get_args(IdReusePolicy))
+        check_choice("id_reuse_policy", self.id_reuse_policy, _REUSE_POLICIES)
         for name in _DURATIONS:
             check_duration(name, getattr(self, name))
         for name, value in self.search_attributes.items():
-            if not isinstance(value, typing.get_args(SearchAttribute)[:5]) and not isinstance(value, list):
+            if not isinstance(value, _SCALARS) and not isinstance(value, list):
                 choices = "text, a number, a bool, a datetime or a list of texts"
                 raise InvalidArguments(f"`search_attributes.{name}` is `{value!r}`: use {choices}.")
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from mcp_agent.executor.scoped import Scoped
 
 
 class StepHistory(Protocol):
@@ -56,11 +58,6 @@ def current_step() -> StepContext | None:
     return _current.get()
 
 
-@contextmanager
-def entered(step: StepContext) -> Generator[StepContext, None, None]:
-    """Makes `step` the current one; engines call it around each attempt."""
-    token = _current.set(step)
-    try:
-        yield step
-    finally:
-        _current.reset(token)
+def entered(step: StepContext) -> AbstractContextManager[StepContext | None]:
+    """Makes `step` the current one in the block; engines call it around each attempt."""
+    return Scoped(_current, step)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
 from mcp_agent.errors import DefinitionError, InvalidArguments
+from mcp_agent.executor.handlers import positional_types
 from mcp_agent.executor.retry import RetryPolicyLike
 from mcp_agent.executor.runtime import current_or_none
 from mcp_agent.executor.steps import StepCall, StepOptions
@@ -20,7 +21,7 @@ R = TypeVar("R")
 _MARK = "__mcp_agent_task__"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskDefinition:
     """A function under `@workflow_task`.
 
@@ -33,7 +34,11 @@ class TaskDefinition:
     function: Callable[..., Any]
     options: StepOptions = field(default_factory=StepOptions)
 
-    @property
+    @functools.cached_property
+    def parameter_types(self) -> list[Any]:
+        return positional_types(self.function)
+
+    @functools.cached_property
     def result_type(self) -> Any:
         return typing.get_type_hints(self.function).get("return", Any)
 
@@ -92,9 +97,11 @@ def workflow_task(function: Any = None, *, name: str | None = None, **options: A
             if runtime is None:
                 made = target(*args, **kwargs)
                 return await made if inspect.isawaitable(made) else made
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            return await runtime.run_step(task.call(bound.args))
+            if kwargs or len(args) != len(signature.parameters):  # else every parameter has its argument
+                bound = signature.bind(*args, **kwargs)
+                bound.apply_defaults()
+                args = bound.args
+            return await runtime.run_step(task.call(args))
 
         setattr(dispatch, _MARK, task)
         return dispatch

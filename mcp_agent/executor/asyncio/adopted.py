@@ -15,7 +15,7 @@ class AdoptedRun:
     """Reads its state off the task. It lives as long as the process."""
 
     def __init__(self, workflow: str, run_id: str, task: asyncio.Task[Any]) -> None:
-        self._workflow = workflow
+        self.workflow = workflow
         self._run_id = run_id
         self.task = task
         self.input_digest = ""
@@ -55,7 +55,7 @@ class AdoptedRun:
         result = self.result()
         return RunState(
             run_id=self._run_id,
-            workflow=self._workflow,
+            workflow=self.workflow,
             status=status,
             started_at=self._started,
             updated_at=self._updated,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from mcp_agent.activities.builtin import BuiltinTasks
 from mcp_agent.config import Settings
-from mcp_agent.executor.agent_host import AgentHost, hosted_by
+from mcp_agent.executor.agent_host import AgentHost, direct_host
 from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.runtime import RunInfo
+from mcp_agent.executor.scoped import Scoped
 from mcp_agent.executor.step_context import current_step
 from mcp_agent.executor.steps import StepCall
 from mcp_agent.executor.workflow_task import TaskDefinition
@@ -30,6 +30,7 @@ class DirectHost(AgentHost):
         self._shared = shared
         self._journal = StepJournal()
         self._builtin: BuiltinTasks | None = None
+        self._scope = Scoped(direct_host, self)
 
     async def run_step(self, call: StepCall) -> Any:
         if self._builtin is None:
@@ -44,18 +45,14 @@ class DirectHost(AgentHost):
     def publish(self, *, failed: bool = False) -> None:
         """Nobody watches."""
 
-    async def aclose(self) -> None:
-        """Closes its connections."""
-        if self._builtin is not None:
-            await self._builtin.aclose()
+    async def __aenter__(self) -> None:
+        """In the block agents that are used outside of a run make their calls through this; to be entered once."""
+        self._scope.__enter__()
 
-
-@asynccontextmanager
-async def direct_calls(settings: Settings, shared: Mapping[str, TaskDefinition] | None = None) -> AsyncGenerator[None, None]:
-    """In the block agents may be used outside of a run; what they opened is closed at its end."""
-    host = DirectHost(settings, shared or {})
-    try:
-        with hosted_by(host):
-            yield
-    finally:
-        await host.aclose()
+    async def __aexit__(self, *error: Any) -> None:
+        """Closes what they have opened."""
+        try:
+            self._scope.__exit__(*error)
+        finally:
+            if self._builtin is not None:
+                await self._builtin.aclose()

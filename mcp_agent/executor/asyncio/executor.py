@@ -23,7 +23,7 @@ from mcp_agent.executor.asyncio.run import InProcessRun
 from mcp_agent.executor.asyncio.stepping import stepping
 from mcp_agent.executor.asyncio.steps import StepRunner
 from mcp_agent.executor.children import ChildOptions
-from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
+from mcp_agent.executor.definition import WorkflowDefinition, input_digest
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
@@ -66,7 +66,7 @@ class InProcessExecutor(Executor):
     ) -> InProcessHandle:
         options = StartOptions(memo=memo or {}, search_attributes=search_attributes or {}, **given)
         definition = find_workflow(self._registry, workflow)
-        bound = bind_positional(definition.run, args)
+        bound = definition.bind_positional(args)
         run_id = options.workflow_id or new_run_id(definition.name)
         self._make_room(run_id, options.id_reuse_policy)
         self._start(definition, bound, run_id, input_digest(bound), options)
@@ -75,7 +75,7 @@ class InProcessExecutor(Executor):
     def start_child(self, parent: InProcessRun, workflow: str, args: Sequence[Any], options: ChildOptions) -> InProcessRun:
         """A run that belongs to `parent`. Raises IdempotencyConflict, NotFound, InvalidArguments."""
         definition = find_workflow(self._registry, workflow)
-        bound = bind_positional(definition.run, args)
+        bound = definition.bind_positional(args)
         run_id = options.id or new_run_id(definition.name)
         self._make_room(run_id, "allow_duplicate")
         limits = StartOptions(execution_timeout=options.execution_timeout, run_timeout=options.run_timeout, memo=options.memo)
@@ -134,7 +134,7 @@ class InProcessExecutor(Executor):
     def run_of(self, run_id: str, workflow: str | None = None) -> _Run:
         """The run itself. Raises NotFound, also for a run of another workflow."""
         run = self._runs.get(run_id)
-        if run is None or workflow not in (None, run.state().workflow):
+        if run is None or workflow not in (None, run.workflow):
             raise NotFound(f"There is no run `{run_id}`.")
         return run
 

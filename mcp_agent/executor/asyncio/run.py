@@ -9,6 +9,7 @@ import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Protocol
 
 from mcp_agent.errors import (
@@ -26,9 +27,9 @@ from mcp_agent.executor.asyncio.stepping import after_step
 from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.children import ChildOptions, ParentClosePolicy
 from mcp_agent.executor.continuing import ContinueAsNew
-from mcp_agent.executor.definition import WorkflowDefinition, bind_positional
+from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure, termination
-from mcp_agent.executor.handlers import Handler, positional_types
+from mcp_agent.executor.handlers import Handler
 from mcp_agent.executor.payloads import decode, encode, round_trip
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
 from mcp_agent.executor.start_options import StartOptions
@@ -36,6 +37,7 @@ from mcp_agent.executor.steps import StepCall
 from mcp_agent.executor.workflow import WorkflowResult, as_result
 
 logger = logging.getLogger("mcp_agent.workflow")
+_PLAIN = WorkflowResult[Any]
 
 
 class Siblings(Protocol):
@@ -71,7 +73,6 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._runner = runner
         self._loop = loop
         self._journal = StepJournal()
-        self._random = random.Random(run_id)
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._handlers: set[asyncio.Task[Any]] = set()
         self._watchers: set[asyncio.Future[None]] = set()
@@ -81,7 +82,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._closed: datetime | None = None
         self._status: RunStatus = "running"
         self._result: WorkflowResult[Any] | None = None
-        self._plain: WorkflowResult[Any] = WorkflowResult()  # the same as JSON-compatible data
+        self._plain: WorkflowResult[Any] | None = None  # the same as JSON-compatible data
         self._failure: RunFailure | None = None
         self._handler_error: Exception | None = None
         self.cancel_requested = False
@@ -113,7 +114,7 @@ class InProcessRun(runtime.WorkflowRuntime):
             result = as_result(await self._run_through(args))
             stored = encode(result, f"The result of `{self.definition.name}`")
             self._result = decode(stored, self.definition.result_type)
-            self._plain = decode(stored, WorkflowResult[Any])
+            self._plain = decode(stored, _PLAIN)
             if result.error is not None:
                 self._failure = RunFailure(code="workflow_error", message=result.error)
             self._end("completed" if result.error is None else "failed")
@@ -134,7 +135,7 @@ class InProcessRun(runtime.WorkflowRuntime):
                     return await self.definition.run(self._object, *typed)
             except ContinueAsNew as again:
                 await self.wait_condition(self.all_handlers_finished)
-                args = bind_positional(self.definition.run, again.new_args)
+                args = self.definition.bind_positional(again.new_args)
 
     def _time_out(self) -> None:
         if not self.closed:
@@ -172,6 +173,10 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._changed()
 
     @property
+    def workflow(self) -> str:
+        return self._info.workflow
+
+    @property
     def closed(self) -> bool:
         return self._closed is not None
 
@@ -206,8 +211,8 @@ class InProcessRun(runtime.WorkflowRuntime):
             updated_at=self._updated,
             closed_at=self._closed,
             cancel_requested=self.cancel_requested,
-            result=self._plain.value,
-            metadata=self._plain.metadata,
+            result=None if self._plain is None else self._plain.value,
+            metadata={} if self._plain is None else self._plain.metadata,
             error=self._failure,
             pending_inputs=() if self.closed else tuple(state.pending_inputs),
             steps=self._journal.under_way(),
@@ -327,6 +332,10 @@ class InProcessRun(runtime.WorkflowRuntime):
     def now(self) -> datetime:
         return datetime.now(UTC)
 
+    @cached_property
+    def _random(self) -> random.Random:
+        return random.Random(self._info.run_id)
+
     def random(self) -> random.Random:
         return self._random
 
@@ -406,7 +415,7 @@ class InProcessRun(runtime.WorkflowRuntime):
 
 
 def _typed(handler: Handler, args: Sequence[Any]) -> list[Any]:
-    types = positional_types(handler.function)
+    types = handler.types
     if len(args) > len(types):
         raise InvalidArguments(f"{handler.kind.title()} `{handler.name}` takes {len(types)} arguments, not {len(args)}.")
     what = f"An argument of {handler.kind} `{handler.name}`"

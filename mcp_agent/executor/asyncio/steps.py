@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,10 +14,10 @@ from mcp_agent.errors import StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
 from mcp_agent.executor.asyncio.stepping import after_step
 from mcp_agent.executor.failures import as_step_failure, contained, in_thread
-from mcp_agent.executor.handlers import positional_types
 from mcp_agent.executor.payloads import decode, encode
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike, delay_before
 from mcp_agent.executor.runs import StepState
+from mcp_agent.executor.scoped import Scoped
 from mcp_agent.executor.steps import DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.workflow_task import TaskDefinition
 
@@ -135,15 +135,15 @@ class StepRunner:
         info: runtime.RunInfo,
         attempt: int,
     ) -> bytes:
-        types = positional_types(task.function)
-        args = [decode(data, type_) for data, type_ in zip(record.arguments, types, strict=False)]
+        args = [decode(data, type_) for data, type_ in zip(record.arguments, task.parameter_types, strict=False)]
         context = step_context.StepContext(
             call.name, info.run_id, info.workflow, attempt, record.keep_heartbeat, record.heartbeat, journal
         )
         limit = call.options.start_to_close_timeout or DEFAULT_START_TO_CLOSE
         clock = asyncio.timeout(limit.total_seconds())
         try:
-            with _outside_the_run(), step_context.entered(context):
+            # A step is not workflow code: what it calls must not find the run.
+            with Scoped(after_step, None), runtime.entered(None), step_context.entered(context):
                 async with self._around(), clock:
                     result = await _call(task.function, args)
         except TimeoutError:
@@ -158,17 +158,6 @@ class StepRunner:
 async def _call(function: Callable[..., Any], args: list[Any]) -> Any:
     with contained():
         return await (function(*args) if inspect.iscoroutinefunction(function) else in_thread(function, *args))
-
-
-@contextmanager
-def _outside_the_run() -> Generator[None, None, None]:
-    """A step is not workflow code: what it calls must not find the run."""
-    token = after_step.set(None)
-    try:
-        with runtime.entered(None):
-            yield
-    finally:
-        after_step.reset(token)
 
 
 class _total_time:  # noqa: N801 - reads as a block

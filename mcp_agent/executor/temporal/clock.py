@@ -19,6 +19,7 @@ _REPLACED: dict[str, Any] = {
     **dict.fromkeys(_SECONDS, workflow.time),
     **dict.fromkeys(_NANOSECONDS, workflow.time_ns),
 }
+_ORIGINALS = {id(getattr(time, name)): name for name in _REPLACED}
 
 
 class WorkflowClock:
@@ -36,10 +37,9 @@ def give_workflow_time(cls: type) -> None:
     if not workflow.unsafe.in_sandbox():
         return
     names = vars(sys.modules[cls.__module__])
-    originals = {id(getattr(time, name)): name for name in _REPLACED}
     for name, value in list(names.items()):
-        original = RestrictionContext.unwrap_if_proxied(value)
-        if isinstance(value, RestrictedModule) and value.__name__ == "time":
+        original = id(RestrictionContext.unwrap_if_proxied(value))
+        if type(value) is RestrictedModule and value.__name__ == "time":
             names[name] = WorkflowClock(value)
-        elif id(original) in originals:  # `from time import time`
-            names[name] = _REPLACED[originals[id(original)]]
+        elif original in _ORIGINALS:  # `from time import time`
+            names[name] = _REPLACED[_ORIGINALS[original]]

@@ -18,7 +18,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from mcp_agent.executor.handlers import MARK, Handler, mark
-from mcp_agent.executor.method_steps import is_step_method, step_name
+from mcp_agent.executor.method_steps import is_step_method, own_methods, step_name
 from mcp_agent.executor.runtime import current_or_none
 from mcp_agent.executor.temporal.clock import give_workflow_time
 from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, Workflow
@@ -28,18 +28,29 @@ _DECORATORS = {"signal": temporalio.workflow.signal, "query": temporalio.workflo
 
 
 class _OnDemand:
-    """Answers `cls.__temporal_workflow_definition` for a registered class that has none yet."""
+    """Answers `cls.__temporal_workflow_definition` for a registered class: with what was made for it, else it is made now.
+
+    A class that extends another one finds that one's attribute, and gets a definition of its own all the same.
+    """
+
+    def __init__(self, made: Any = None) -> None:
+        self._made = made
 
     def __get__(self, instance: object, owner: type) -> Any:
+        if self._made is not None and self._made.cls is owner:
+            return self._made
         name = vars(owner).get(NAME_MARK)
-        if name is None or "__mcp_agent_defining__" in vars(owner):
+        if name is None:
             raise AttributeError(_ATTRIBUTE)
-        owner.__mcp_agent_defining__ = True
+        setattr(owner, _ATTRIBUTE, None)  # Temporal asks for it meanwhile, to refuse a class that has one
         try:
             define(owner, name)
-        finally:
-            delattr(owner, "__mcp_agent_defining__")
-        return vars(owner)[_ATTRIBUTE]
+            made = vars(owner)[_ATTRIBUTE]
+        except BaseException:
+            delattr(owner, _ATTRIBUTE)
+            raise
+        setattr(owner, _ATTRIBUTE, _OnDemand(made))
+        return made
 
 
 def install() -> None:
@@ -50,13 +61,13 @@ def install() -> None:
 def define(cls: type, name: str) -> None:
     """Gives `cls` a Temporal definition. Raises ValueError where Temporal refuses the class."""
     for base in cls.__mro__:
-        for attribute, member in list(vars(base).items()):
-            handler = getattr(member, MARK, None)
-            if getattr(member, RUN_MARK, False):
+        for attribute, member in own_methods(base).items():
+            marks = vars(member)
+            if RUN_MARK in marks:
                 setattr(base, attribute, temporalio.workflow.run(_checked(member)))
-            elif isinstance(handler, Handler):
-                _decorate(base, attribute, handler)
-            elif base is not Workflow and is_step_method(member):
+            elif MARK in marks:
+                _decorate(base, attribute, marks[MARK])
+            elif is_step_method(member):
                 _let_execute(base, member)
     temporalio.workflow.defn(name=name)(cls)
     give_workflow_time(cls)

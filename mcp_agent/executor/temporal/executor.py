@@ -16,7 +16,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from mcp_agent.errors import EngineUnavailable, IdempotencyConflict, InvalidArguments, NotFound
-from mcp_agent.executor.definition import WorkflowDefinition, bind_positional, input_digest
+from mcp_agent.executor.definition import WorkflowDefinition, input_digest
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
@@ -148,7 +148,7 @@ class TemporalExecutor(Executor):
                 find_workflow(self._registry, workflow)
             return workflow, list(args)
         definition = find_workflow(self._registry, workflow)
-        return definition.name, bind_positional(definition.run, args)
+        return definition.name, definition.bind_positional(args)
 
     # Schedules
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import typing
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, NoReturn, cast
@@ -76,6 +77,12 @@ class AgentInterceptor(Interceptor):
         return text if self._client is None else sealed_text(self._client.data_converter, text)
 
 
+def _with_types(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes its annotations types: Temporal looks them up whenever the handler is set, which is for each run."""
+    handler.__annotations__ = typing.get_type_hints(handler)
+    return handler
+
+
 class RunInterceptor(WorkflowInboundInterceptor):
     """One a run: holds its runtime, takes answers and undeclared signals, and turns errors into failures."""
 
@@ -88,6 +95,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
         if workflow.get_dynamic_signal_handler() is None:
             workflow.set_dynamic_signal_handler(self._keep_signal)
 
+    @_with_types
     async def _answer(self, answer: Answer) -> Receipt:
         return self._runtime.mailbox.accept(answer)
 
@@ -97,6 +105,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
         except CallError as error:
             raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
 
+    @_with_types
     async def _keep_signal(self, name: str, args: Sequence[RawValue]) -> None:
         convert = workflow.payload_converter().from_payload
         self._runtime.mailbox.deliver(name, convert(args[0].payload) if args else None)

@@ -1,0 +1,27 @@
+"""A bare Temporal worker: `python -m benchmarks.floor.worker HOST:PORT QUEUE`. Answers each line with its CPU seconds."""
+
+import asyncio
+import sys
+import time
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from benchmarks.floor.counting import Count, step
+from benchmarks.floor.greeting import Greet
+
+
+def tell_cpu() -> None:
+    """Prints the CPU seconds of this process for each line that comes, until there are no more."""
+    for _ in sys.stdin:
+        print(time.process_time(), flush=True)
+
+
+async def main(address: str, queue: str) -> None:
+    client = await Client.connect(address)
+    async with Worker(client, task_queue=queue, workflows=[Count, Greet], activities=[step]):
+        await asyncio.to_thread(tell_cpu)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""A worker of this project: `python -m benchmarks.worker HOST:PORT QUEUE`. Answers each line with its CPU seconds."""
+
+import asyncio
+import sys
+
+from benchmarks.counting import app
+from benchmarks.floor.worker import tell_cpu
+from mcp_agent.config import Settings
+from mcp_agent.executor.temporal.worker import create_temporal_worker_for_app
+
+
+async def main(address: str, queue: str) -> None:
+    host, port = address.rsplit(":", 1)
+    app.use(Settings(execution_engine="temporal", temporal={"host": host, "port": int(port), "task_queue": queue}))
+    async with create_temporal_worker_for_app(app) as worker:
+        serving = asyncio.create_task(worker.run())
+        await asyncio.to_thread(tell_cpu)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
