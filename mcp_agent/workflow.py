@@ -183,6 +183,7 @@ async def execute_activity(
     if task is None:
         name = getattr(activity, "__qualname__", repr(activity))
         raise DefinitionError(f"`{name}` is no step: put `@app.workflow_task` on it, or make it a method of the workflow.")
+    task.check_number(given)
     return await current().run_step(task.call(given, options))
 
 

@@ -53,6 +53,7 @@ def test_the_names_of_updates_memos_and_headers():
         "ANSWER_UPDATE": "mcp_agent.answer",
         "CARRIED_HEADER": "mcp_agent.carried",
         "CHANGED_EXTERN": "mcp_agent_changed",
+        "CHECK_EXTERN": "mcp_agent_check",
         "OWNER_ATTRIBUTE": "mcp_agent_owner",
         "OWN_MEMO": "mcp_agent.",
         "RUN_MEMO": "mcp_agent.run",

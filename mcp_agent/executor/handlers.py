@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
+
+from mcp_agent.errors import InvalidArguments, WorkflowApplicationError
+from mcp_agent.executor.payloads import reading, round_trip
 
 HandlerKind = Literal["signal", "query", "update"]
 MARK = "__mcp_agent_handler__"
@@ -35,6 +38,12 @@ class Handler:
     def types(self) -> list[Any]:
         """As `positional_types`."""
         return positional_types(self.function)
+
+    @cached_property
+    def required(self) -> int:
+        """How many of its parameters have no default."""
+        parameters = list(inspect.signature(self.function).parameters.values())[1:]
+        return sum(parameter.default is inspect.Parameter.empty for parameter in parameters)
 
 
 def resolved_parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -77,3 +86,18 @@ def positional_types(function: Callable[..., Any]) -> list[Any]:
     hints = typing.get_type_hints(function, include_extras=True)
     names = [name for name in inspect.signature(function).parameters if name != "self"]
     return [hints.get(name, Any) for name in names]
+
+
+def typed_arguments(handler: Handler, args: Sequence[Any]) -> list[Any]:
+    """What a handler gets of arguments that are sent to it. Raises InvalidArguments for those that do not fit."""
+    types = handler.types
+    least = handler.required
+    if not least <= len(args) <= len(types):
+        number = f"{len(types)}" if least == len(types) else f"{least} to {len(types)}"
+        raise InvalidArguments(f"{handler.kind.title()} `{handler.name}` takes {number} arguments, not {len(args)}.")
+    what = f"An argument of {handler.kind} `{handler.name}`"
+    try:
+        with reading(what):
+            return [round_trip(arg, type_, what) for arg, type_ in zip(args, types, strict=False)]
+    except WorkflowApplicationError as error:
+        raise InvalidArguments(error.message) from None

@@ -7,15 +7,18 @@ configuration decides for its fields.
 
 from __future__ import annotations
 
-import types
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+from pydantic import ConfigDict, PydanticUserError, RootModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from mcp_agent.errors import InvalidArguments, WorkflowApplicationError
+from mcp_agent.executor.problems import describe_problems
+
+T = TypeVar("T")
 
 # Temporal refuses 2 MB, and some of what it refuses is tried again for ever: so it is refused here, with a name.
 PAYLOAD_LIMIT = 1_900_000
@@ -25,6 +28,10 @@ AS_JSON = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_
 def json_of(value: Any) -> bytes:
     """The JSON of a value, in UTF-8. Raises PydanticSerializationError if it has none."""
     return to_json(value, bytes_mode="base64", inf_nan_mode="strings")
+
+
+class _Root(RootModel[T], Generic[T]):
+    model_config = AS_JSON
 
 
 class _Reader:
@@ -37,13 +44,12 @@ class _Reader:
         except PydanticUserError as error:
             if error.code != "type-adapter-config-unused":
                 raise
-            self._adapter = TypeAdapter(cast("Any", types.GenericAlias(tuple, (type_,))), config=AS_JSON)
+            self._adapter = TypeAdapter(cast("Any", _Root)[type_])
             self._wrapped = True
 
     def read(self, data: bytes) -> Any:
-        if self._wrapped:
-            return self._adapter.validate_json(b"[" + data + b"]")[0]
-        return self._adapter.validate_json(data)
+        value = self._adapter.validate_json(data)
+        return value.root if self._wrapped else value
 
 
 @lru_cache(maxsize=1_000)
@@ -90,6 +96,22 @@ def check_size(args: Sequence[Any]) -> None:
 def decode(data: bytes, type_: Any) -> Any:
     """The value of a JSON text as `type_`; plain data where the type is `None` or `Any`. Raises ValidationError."""
     return _reader(Any if type_ is None else type_).read(data)
+
+
+@contextmanager
+def reading(what: str) -> Generator[None, None, None]:
+    """Values are read in the block. `what` names them in errors.
+
+    Raises:
+        WorkflowApplicationError: Type `UnreadableValue`: a value does not fit its type.
+    """
+    try:
+        yield
+    except (ValidationError, PydanticUserError) as error:
+        why = describe_problems(error) if isinstance(error, ValidationError) else str(error).partition("\n")[0]
+        raise WorkflowApplicationError(
+            f"{what} does not fit its type: {why}.", type="UnreadableValue", non_retryable=True
+        ) from None
 
 
 def round_trip(value: Any, type_: Any, what: str) -> Any:

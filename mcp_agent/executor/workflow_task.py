@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
@@ -37,6 +37,24 @@ class TaskDefinition:
     @functools.cached_property
     def parameter_types(self) -> list[Any]:
         return positional_types(self.function)
+
+    @functools.cached_property
+    def takes_any_number(self) -> bool:
+        parameters = inspect.signature(self.function).parameters.values()
+        return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
+
+    def types_of(self, number: int) -> list[Any]:
+        """The types of that many arguments; the last one is that of all further ones where the task takes any number."""
+        known = self.parameter_types
+        return (known + [known[-1] if self.takes_any_number else Any] * (number - len(known)))[:number]
+
+    def check_number(self, args: Sequence[Any]) -> None:
+        """Raises InvalidArguments for more or fewer arguments than the task takes."""
+        parameters = inspect.signature(self.function).parameters.values()
+        try:
+            inspect.Signature([parameter for parameter in parameters if parameter.name != "self"]).bind(*args)
+        except TypeError as error:
+            raise InvalidArguments(f"Step `{self.name}` cannot be called so: {error}.") from None
 
     @functools.cached_property
     def result_type(self) -> Any:

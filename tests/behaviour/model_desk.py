@@ -15,7 +15,7 @@ from mcp_agent.executor.step_context import current_step
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import Signal
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
-from tests.behaviour.desk import app
+from tests.behaviour.desk import app, endless
 
 FAST = workflow.RetryPolicy(initial_interval=timedelta(milliseconds=20), maximum_attempts=5)
 MINUTE = timedelta(minutes=1)
@@ -259,7 +259,7 @@ class Parent(Workflow[Any]):
                 texts = [await _cancelled_at_once(workflow.execute_child_workflow(Child, "wait", id=other))]
                 bus = app.context.executor.signal_bus
                 texts.append(await _cancelled_at_once(bus.send_signal(Signal("word", run_id=self.id))))
-                return WorkflowResult(value=[*texts, await _cancelled_at_once(count_one())])
+                return WorkflowResult(value=[*texts, await _cancelled_at_once(endless())])
             case "inline":
                 return WorkflowResult(value=(await Child().run("value")).metadata["id"] == self.id)
             case "tells":

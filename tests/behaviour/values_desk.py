@@ -157,3 +157,46 @@ class Locals(Workflow[list[int]]):
         for _ in range(10):
             number = await local(number)
         return [number, await flaky_local([1, 2])]
+
+
+@app.workflow_task(name="values.liar")
+async def liar() -> int:
+    return "no number"  # type: ignore[return-value]
+
+
+@app.workflow_task(name="values.sum")
+async def add_all(first: int, *more: int) -> int:
+    return first + sum(more)
+
+
+@app.workflow
+class Liar(Workflow[int]):
+    """Has a value of the wrong type somewhere."""
+
+    @workflow.signal
+    async def word(self, text: str, times: int = 1) -> None: ...
+
+    @workflow.update
+    async def number(self, number: int) -> int:
+        return number
+
+    @workflow.query
+    def asked(self, number: int) -> int:
+        return number
+
+    @app.workflow_run
+    async def run(self, how: str) -> WorkflowResult[int]:
+        match how:
+            case "result of a step":
+                await liar()
+            case "argument of a step":
+                await local("one")  # type: ignore[arg-type]
+            case "too many":
+                await workflow.execute_activity(local, args=[1, 2])
+            case "any number":
+                return WorkflowResult(value=await add_all(1, 2, 3))
+            case "wait":
+                await workflow.wait_condition(lambda: False)
+            case _:
+                pass
+        return WorkflowResult(value="no number")  # type: ignore[arg-type]

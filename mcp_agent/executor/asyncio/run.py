@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from mcp_agent.errors import (
     AlreadyClosed,
     CallError,
-    InvalidArguments,
     NotFound,
     RunCancelledError,
     StepCancelledError,
@@ -29,8 +28,8 @@ from mcp_agent.executor.children import ChildOptions, ParentClosePolicy
 from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure, termination
-from mcp_agent.executor.handlers import Handler
-from mcp_agent.executor.payloads import decode, encode, round_trip
+from mcp_agent.executor.handlers import Handler, typed_arguments
+from mcp_agent.executor.payloads import decode, encode, reading, round_trip
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
 from mcp_agent.executor.start_options import StartOptions
 from mcp_agent.executor.steps import StepCall
@@ -113,7 +112,8 @@ class InProcessRun(runtime.WorkflowRuntime):
                 await asyncio.sleep(self._options.start_delay.total_seconds())
             result = as_result(await self._run_through(args))
             stored = encode(result, f"The result of `{self.definition.name}`")
-            self._result = decode(stored, self.definition.result_type)
+            with reading(f"The result of `{self.definition.name}`"):
+                self._result = decode(stored, self.definition.result_type)
             self._plain = decode(stored, _PLAIN)
             if result.error is not None:
                 self._failure = RunFailure(code="workflow_error", message=result.error)
@@ -248,7 +248,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         handler = self.definition.handler("signal", name, dynamic=True)
         sent = [round_trip(arg, None, f"An argument of signal `{name}`") for arg in args]
         if handler is not None:
-            self._spawn(self._signal(handler, [name, sent] if handler.name is None else _typed(handler, sent)))
+            self._spawn(self._signal(handler, [name, sent] if handler.name is None else typed_arguments(handler, sent)))
         else:
             self.mailbox.deliver(name, sent[0] if sent else None)
             self.wake()
@@ -281,7 +281,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         """Answers a query of a running or closed run. Raises NotFound."""
         handler = self._handler("query", name)
         await asyncio.sleep(0)  # a run that was started just now takes its first step
-        given = [name, list(args)] if handler.name is None else _typed(handler, args)
+        given = [name, list(args)] if handler.name is None else typed_arguments(handler, args)
         try:
             with contained():
                 answer = handler.function(self._object, *given)
@@ -296,7 +296,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         handler = self._handler("update", name)
         await asyncio.sleep(0)  # a run that was started just now takes its first step
         sent = [round_trip(arg, None, f"An argument of update `{name}`") for arg in args]
-        given = [name, sent] if handler.name is None else _typed(handler, sent)
+        given = [name, sent] if handler.name is None else typed_arguments(handler, sent)
         updating = self._spawn(self._update(handler, given))
         try:
             return await asyncio.shield(updating)
@@ -412,14 +412,3 @@ class InProcessRun(runtime.WorkflowRuntime):
         for future in self._watchers:
             if not future.done():
                 future.set_result(None)
-
-
-def _typed(handler: Handler, args: Sequence[Any]) -> list[Any]:
-    types = handler.types
-    if len(args) > len(types):
-        raise InvalidArguments(f"{handler.kind.title()} `{handler.name}` takes {len(types)} arguments, not {len(args)}.")
-    what = f"An argument of {handler.kind} `{handler.name}`"
-    try:
-        return [round_trip(arg, type_, what) for arg, type_ in zip(args, types, strict=False)]
-    except ValueError as error:
-        raise InvalidArguments(f"{what} has the wrong type: {error}") from None

@@ -14,7 +14,7 @@ from mcp_agent.errors import StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
 from mcp_agent.executor.asyncio.stepping import after_step
 from mcp_agent.executor.failures import as_step_failure, contained, in_thread
-from mcp_agent.executor.payloads import decode, encode
+from mcp_agent.executor.payloads import decode, encode, reading
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike, delay_before
 from mcp_agent.executor.runs import StepState
 from mcp_agent.executor.scoped import Scoped
@@ -95,7 +95,8 @@ class StepRunner:
         finally:
             record.done = True
             changed()
-        return decode(record.result, call.result_type)
+        with reading(f"The result of step `{call.name}`"):
+            return decode(record.result, call.result_type)
 
     async def _attempts(
         self,
@@ -135,7 +136,9 @@ class StepRunner:
         info: runtime.RunInfo,
         attempt: int,
     ) -> bytes:
-        args = [decode(data, type_) for data, type_ in zip(record.arguments, task.parameter_types, strict=False)]
+        types = task.types_of(len(record.arguments))
+        with reading(f"An argument of step `{call.name}`"):
+            args = [decode(data, type_) for data, type_ in zip(record.arguments, types, strict=True)]
         context = step_context.StepContext(
             call.name, info.run_id, info.workflow, attempt, record.keep_heartbeat, record.heartbeat, journal
         )

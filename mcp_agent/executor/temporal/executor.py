@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from mcp_agent.errors import EngineUnavailable, IdempotencyConflict, InvalidArguments, NotFound
 from mcp_agent.executor.definition import WorkflowDefinition, input_digest
 from mcp_agent.executor.executor import Executor
+from mcp_agent.executor.handlers import HandlerKind, typed_arguments
 from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, RunStatus, StartedRun
@@ -315,6 +316,13 @@ class TemporalExecutor(Executor):
         """What a handle's result is read as."""
         definition = self._registry.workflows.get(workflow or "")
         return WorkflowResult[Any] if definition is None else definition.result_type
+
+    def check_arguments(self, workflow: str | None, kind: HandlerKind, name: str, args: Sequence[Any]) -> None:
+        """Raises InvalidArguments where a handler that this app has cannot take them: Temporal would drop such a signal."""
+        definition = self._registry.workflows.get(workflow or "")
+        handler = None if definition is None else definition.handler(kind, name)
+        if handler is not None:
+            typed_arguments(handler, args)
 
     # Talking
 

@@ -74,14 +74,17 @@ class TemporalRunHandle:
 
     async def signal(self, name: str, *args: Any) -> None:
         await self._check_workflow()
+        self._executor.check_arguments(self._workflow, "signal", name, args)
         await self._executor.signal_run(self._run_id, name, args)
 
     async def query(self, name: str, *args: Any) -> Any:
         await self._check_workflow()
+        self._executor.check_arguments(self._workflow, "query", name, args)
         return await self._executor.query_run(self._run_id, name, args)
 
     async def update(self, name: str, *args: Any) -> Any:
         await self._check_workflow()
+        self._executor.check_arguments(self._workflow, "update", name, args)
         return await self._executor.update_run(self._run_id, name, args)
 
     async def cancel(self, reason: str | None = None) -> None:

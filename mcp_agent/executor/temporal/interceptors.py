@@ -37,7 +37,7 @@ from mcp_agent.executor.retry import RetryPolicies
 from mcp_agent.executor.runs import Answer, Receipt
 from mcp_agent.executor.temporal.encryption import sealed_text
 from mcp_agent.executor.temporal.history import RunHistory
-from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN, SEAL_EXTERN
+from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN, CHECK_EXTERN, SEAL_EXTERN
 from mcp_agent.executor.temporal.runtime import TemporalRuntime
 from mcp_agent.executor.workflow import as_result
 
@@ -50,6 +50,7 @@ class AgentInterceptor(Interceptor):
         policies: The configured retry policies of steps.
         changed: Told the id of a run in this process whose public state changes; called from any thread.
         around: What each step is run in.
+        check_result: Told a workflow's name and the JSON of its result; raises for one of another type than it declares.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class AgentInterceptor(Interceptor):
         policies: RetryPolicies,
         changed: Callable[[str], None],
         around: Callable[[], AbstractAsyncContextManager[None]],
+        check_result: Callable[[str, bytes], None],
     ) -> None:
         self._client = client
+        self._check_result = check_result
         self._changed = changed
         self._around = around
         self._run_interceptor = type("RunInterceptor", (RunInterceptor,), {"policies": policies})
@@ -70,6 +73,7 @@ class AgentInterceptor(Interceptor):
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         input.unsafe_extern_functions[CHANGED_EXTERN] = self._changed  # pyright: ignore[reportArgumentType]
+        input.unsafe_extern_functions[CHECK_EXTERN] = self._check_result  # pyright: ignore[reportArgumentType]
         input.unsafe_extern_functions[SEAL_EXTERN] = self._seal  # pyright: ignore[reportArgumentType]
         return self._run_interceptor
 
@@ -120,7 +124,9 @@ class RunInterceptor(WorkflowInboundInterceptor):
             with _failing_by_name():
                 await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
                 result = as_result(await super().execute_workflow(input))
-                encode(result, f"The result of `{self._runtime.info.workflow}`")
+                name = self._runtime.info.workflow
+                # Types are looked up outside of the sandbox, once for all runs.
+                workflow.extern_functions()[CHECK_EXTERN](name, encode(result, f"The result of `{name}`"))
         except ContinueAsNew as again:
             await self._continue(input, again)
             raise

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 import temporalio.worker
 from temporalio import activity
 from temporalio.client import Client, WorkflowHistory
-from temporalio.common import HeaderCodecBehavior
+from temporalio.common import HeaderCodecBehavior, RawValue
 from temporalio.converter import DefaultFailureConverter
 from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -21,6 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from mcp_agent.activities.builtin import AppTasks
 from mcp_agent.errors import ConfigError
 from mcp_agent.executor.failures import call_plain
+from mcp_agent.executor.payloads import decode, reading, round_trip
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.converter import with_models
 from mcp_agent.executor.temporal.encryption import SealedFailureConverter, codec_of
@@ -139,7 +141,15 @@ class AgentPlugin(temporalio.worker.Plugin):
 
     def _interceptor(self, client: Client | None) -> AgentInterceptor:
         policies = self._app.settings.retry_policies()
-        return AgentInterceptor(client, policies, self._changed, lambda: self._app.direct_calls(self._tasks))
+        around = partial(self._app.direct_calls, self._tasks)
+        return AgentInterceptor(client, policies, self._changed, around, self._check_result)
+
+    def _check_result(self, workflow: str, result: bytes) -> None:
+        """Raises WorkflowApplicationError for a result that is not of the type that the workflow declares."""
+        definition = self._app.workflows.get(workflow)
+        if definition is not None:
+            with reading(f"The result of `{workflow}`"):
+                decode(result, definition.result_type)
 
     def _runner(self, runner: Any) -> Any:
         """Passes libraries through the sandbox; a runner that is none is the user's own choice."""
@@ -168,12 +178,27 @@ def _activity(task: TaskDefinition) -> Callable[..., Any]:
     target = task.function
 
     async def run_async(*args: Any) -> Any:
-        return await target(*args)
+        return await target(*_typed(task, args))
 
     def run_in_thread(*args: Any) -> Any:
-        return call_plain(target, args)
+        return call_plain(target, _typed(task, args))
 
     run: Any = run_async if inspect.iscoroutinefunction(target) else run_in_thread
-    run.__wrapped__ = target  # signature and types are the function's
-    run.__annotations__ = getattr(target, "__annotations__", {})
+    if not task.takes_any_number:
+        # Arguments arrive unread: temporalio would try those that do not fit their types again and again.
+        raw = {f"argument{number}": RawValue for number in range(len(task.parameter_types))}
+        kind = inspect.Parameter.POSITIONAL_ONLY
+        run.__signature__ = inspect.Signature([inspect.Parameter(name, kind, annotation=RawValue) for name in raw])
+        run.__annotations__ = raw
     return activity.defn(name=task.name)(run)
+
+
+def _typed(task: TaskDefinition, args: Sequence[Any]) -> list[Any]:
+    """Arguments as the task's types. Raises WorkflowApplicationError, type `UnreadableValue`."""
+    convert = activity.payload_converter().from_payload
+    what = f"An argument of step `{task.name}`"
+    with reading(what):
+        return [
+            convert(arg.payload, type_) if isinstance(arg, RawValue) else round_trip(arg, type_, what)
+            for arg, type_ in zip(args, task.types_of(len(args)), strict=True)
+        ]

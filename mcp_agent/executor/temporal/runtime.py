@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
@@ -24,7 +24,7 @@ from mcp_agent.executor import runtime
 from mcp_agent.executor.children import ChildOptions
 from mcp_agent.executor.continuing import VersionRemoved
 from mcp_agent.executor.definition import input_digest
-from mcp_agent.executor.payloads import check_size, encode
+from mcp_agent.executor.payloads import check_size, encode, reading
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike
 from mcp_agent.executor.runs import RunUsage
 from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
@@ -225,8 +225,13 @@ def temporal_policy(policy: RetryPolicyLike) -> RetryPolicy:
 
 async def _execute(call: StepCall, config: dict[str, Any]) -> Any:
     start: Any = workflow.start_local_activity if call.options.local else workflow.start_activity
-    handle = start(call.name, args=list(call.args), result_type=call.result_type, **config)
-    return await settled(handle, handle.cancel)
+    handle = start(call.name, args=list(call.args), result_type=RawValue, **config)
+    result: RawValue | None = await settled(handle, handle.cancel)
+    if result is None:
+        return None
+    # Read here and not by temporalio, which would try a result that does not fit its type again for ever.
+    with reading(f"The result of step `{call.name}`"):
+        return workflow.payload_converter().from_payload(result.payload, call.result_type)
 
 
 def _as_step_failure(call: StepCall, error: ActivityError) -> WorkflowApplicationError:
