@@ -84,8 +84,8 @@ async def workers(bench: Bench) -> AsyncGenerator[tuple[MeasuredWorker, Measured
 
 async def facade(bench: Bench) -> list[Row]:
     async with workers(bench) as (ours, floor):
-        step, raw = await pairs(lambda: ours.cpu_a_step(False), lambda: ours.cpu_a_step(True), 9)
-        again, bare = await pairs(lambda: ours.cpu_a_step(False), lambda: floor.cpu_a_step(True), 9)
+        step, raw = await pairs(lambda: ours.cpu_a_step(False), lambda: ours.cpu_a_step(True), 7)
+        again, bare = await pairs(lambda: ours.cpu_a_step(False), lambda: floor.cpu_a_step(True), 7)
     what = "a step, worker CPU, against"
     return [
         Row(f"{what} Temporal's own call in the same workflow", ms(step), ms(raw), step / raw, 1.1),
