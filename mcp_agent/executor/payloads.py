@@ -52,7 +52,8 @@ class _Reader:
         return value.root if self._wrapped else value
 
 
-@lru_cache(maxsize=1_000)
+# In Temporal's sandbox types are new for each run: those of runs that are gone should not be kept for long.
+@lru_cache(maxsize=256)
 def _reader(type_: Any) -> _Reader:
     return _Reader(type_)
 

@@ -61,7 +61,7 @@ def _find_test_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
             program = await time_skipping_server_path(_LOGGER.info)
             options["test_server_existing_path"] = str(program)
-            options.setdefault("test_server_startup_timeout", _TEST_SERVER_START)
+        options.setdefault("test_server_startup_timeout", _TEST_SERVER_START)
         return await start(*args, **options)
 
     monkeypatch.setattr(WorkflowEnvironment, "start_time_skipping", staticmethod(start_with_server))

@@ -12,6 +12,7 @@ import pytest
 from mcp import Client
 
 from mcp_agent.executor.temporal.binary import find_or_make_binary
+from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE
 from tests.support import Desk, call, desk_in, until, until_file, until_gone
 
 pytestmark = pytest.mark.anyio
@@ -199,6 +200,7 @@ async def test_a_worker_alone_serves_the_runs_that_another_process_starts(desk: 
 async def test_the_embedded_temporal_is_shown_and_stopped(desk: Desk):
     config = ["--config", str(desk.folder / "mcp_agent.config.yaml")]
     assert (await run(desk, "dev", "status", *config)).returncode == 1
+    desk.environment[GRACE_VARIABLE] = "60"  # it is stopped by the command, and not because nobody uses it
     server = await desk.serve()
 
     async def shown() -> str | None:
