@@ -31,6 +31,7 @@ from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.connection import Connection
 from mcp_agent.executor.temporal.dev_server import run_page
 from mcp_agent.executor.temporal.handle import TemporalRunHandle
+from mcp_agent.executor.temporal.limits import TASK_TIMEOUT
 from mcp_agent.executor.temporal.names import RUN_MEMO
 from mcp_agent.executor.temporal.schedules import TemporalSchedules
 from mcp_agent.executor.temporal.search_attributes import OwnAttributes
@@ -206,6 +207,7 @@ class TemporalExecutor(Executor):
         self, name: str, args: Sequence[Any], run_id: str, digest: str, memo: Mapping[str, Any], **options: Any
     ) -> None:
         check_size(args)
+        options["task_timeout"] = options.get("task_timeout") or TASK_TIMEOUT
         eager = self._takes_starts and options.get("start_delay") is None
         await self._client.start_workflow(
             name,

@@ -28,6 +28,7 @@ from mcp_agent.executor.temporal.converter import with_models
 from mcp_agent.executor.temporal.encryption import SealedFailureConverter, codec_of
 from mcp_agent.executor.temporal.frozen_code import FrozenCodeRunner
 from mcp_agent.executor.temporal.interceptors import AgentInterceptor
+from mcp_agent.executor.temporal.limits import LONGEST_THOUGHT
 from mcp_agent.executor.workflow_task import TaskDefinition
 
 # What workflow code may import as it is: libraries that hold no state of a run. Everything else is executed anew per run.
@@ -108,6 +109,7 @@ class AgentPlugin(temporalio.worker.Plugin):
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        _let_think(worker)
         try:
             await next(worker)
         finally:
@@ -159,6 +161,13 @@ class AgentPlugin(temporalio.worker.Plugin):
         more: Sequence[str] = self._app.settings.temporal.passthrough_modules
         restrictions = given.restrictions.with_passthrough_modules(*PASSTHROUGH, *more)
         return FrozenCodeRunner(restrictions=restrictions, runner_class=given.runner_class)
+
+
+def _let_think(worker: Worker) -> None:
+    """Gives workflow code longer between two waits than temporalio's 2 s, for which it has no option."""
+    thinking: Any = worker._workflow_worker  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    if thinking is not None and thinking._deadlock_timeout_seconds is not None:  # noqa: SLF001
+        thinking._deadlock_timeout_seconds = LONGEST_THOUGHT.total_seconds()  # noqa: SLF001
 
 
 def _fitted(client: Client) -> Client:

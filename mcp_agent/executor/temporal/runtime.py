@@ -28,6 +28,7 @@ from mcp_agent.executor.payloads import check_size, encode, reading
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike
 from mcp_agent.executor.runs import RunUsage
 from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
+from mcp_agent.executor.temporal import limits
 from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
 from mcp_agent.executor.temporal.endings import is_cancellation
 from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_MEMO, WORKFLOW_ATTRIBUTE
@@ -35,11 +36,6 @@ from mcp_agent.executor.temporal.operations import settled
 from mcp_agent.executor.workflow_signal import KeptMail
 
 FIRST_VERSION = 1
-# With 2,001 Temporal would fail the workflow task for ever; what is more waits its turn, in order.
-STEPS_UNDER_WAY = 1_000
-# Temporal ends a run, without a word to its code, at 51,200 events or 50 MB.
-MOST_EVENTS = 50_000
-MOST_BYTES = 48_000_000
 _REMOTE_OPTIONS = ("schedule_to_start_timeout", "task_queue")
 
 
@@ -60,7 +56,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     def __init__(self, policies: RetryPolicies) -> None:
         super().__init__()
         self._policies = policies
-        self._under_way = asyncio.Semaphore(STEPS_UNDER_WAY)
+        self._under_way = asyncio.Semaphore(limits.STEPS_UNDER_WAY)
 
     @cached_property
     def info(self) -> runtime.RunInfo:  # pyright: ignore[reportIncompatibleMethodOverride] - not known before the run begins
@@ -118,7 +114,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         """Raises WorkflowApplicationError, type `HistoryTooLong`, before Temporal ends the run without giving it a say."""
         info = workflow.info()
         events, size = info.get_current_history_length(), info.get_current_history_size()
-        if events > MOST_EVENTS or size > MOST_BYTES:
+        if events > limits.MOST_EVENTS or size > limits.MOST_BYTES:
             raise WorkflowApplicationError(
                 f"The history of this run has {events:,} events and {size:,} bytes, and can hold no more steps: call "
                 "`workflow.continue_as_new` when `workflow.should_continue_as_new()` says so.",
@@ -140,7 +136,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
                 task_queue=options.task_queue,
                 execution_timeout=options.execution_timeout,
                 run_timeout=options.run_timeout,
-                task_timeout=options.task_timeout,
+                task_timeout=options.task_timeout or limits.TASK_TIMEOUT,
                 search_attributes=_child_attributes(name),
                 memo={**options.memo, RUN_MEMO: {"input_digest": input_digest(args), "parent": self.info.run_id}},
             )

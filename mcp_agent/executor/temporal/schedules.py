@@ -21,6 +21,7 @@ from mcp_agent.executor.definition import input_digest
 from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, ScheduleTimes
 from mcp_agent.executor.temporal.calls import reaching
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
+from mcp_agent.executor.temporal.limits import TASK_TIMEOUT
 from mcp_agent.executor.temporal.names import RUN_MEMO
 from mcp_agent.executor.temporal.search_attributes import OwnAttributes
 
@@ -49,6 +50,7 @@ class TemporalSchedules:
             args=list(args),
             id=schedule_id,
             task_queue=self._task_queue,
+            task_timeout=TASK_TIMEOUT,
             memo={RUN_MEMO: {"app": self._app, "input_digest": input_digest(args), "schedule": schedule_id}},
             typed_search_attributes=self._attributes.of(workflow),
         )

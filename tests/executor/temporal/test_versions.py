@@ -149,7 +149,7 @@ async def test_runs_keep_their_version_through_every_change_of_the_code(executor
 async def test_a_history_that_has_become_too_long_fails_the_run_by_name(
     executor: TemporalExecutor, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("mcp_agent.executor.temporal.runtime.MOST_EVENTS", 5)
+    monkeypatch.setattr("mcp_agent.executor.temporal.limits.MOST_EVENTS", 5)
     async with worker_of(first, executor.client):
         run_id = await waiting(executor)
         with pytest.raises(MCPAgentError, match="continue_as_new") as told:
