@@ -54,7 +54,7 @@ PASSTHROUGH = (
     "typing_inspection",
     "yaml",
 )
-STICKY_TIMEOUT = timedelta(seconds=1)
+STICKY_TIMEOUT = timedelta(seconds=2)
 HEARTBEAT_THROTTLE = timedelta(milliseconds=500)
 SYNC_STEP_THREADS = 32
 _DEFAULTS: dict[str, Any] = {
