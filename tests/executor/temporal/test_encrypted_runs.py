@@ -117,7 +117,7 @@ async def chain(desk: Desk) -> str:
     with pytest.raises(NotFound, match=r"`nothing`.*look"):
         await handle.query("nothing")
     with pytest.raises(WorkflowApplicationError, match=r"`look`.*do not fit"):
-        await handle.query("look", ["no text"])
+        await desk.executor.get_handle(handle.id).query("look", ["no text"])
     assert await handle.update("write", CANARY) == f"{CANARY} written"
     with pytest.raises(WorkflowApplicationError, match=f"{CANARY} bad is no letter"):
         await handle.update("write", f"{CANARY} bad")
