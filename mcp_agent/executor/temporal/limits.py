@@ -10,6 +10,7 @@ STEPS_UNDER_WAY = 1_000
 MOST_EVENTS = 50_000
 MOST_BYTES = 48_000_000
 # Ten thousand signals that have waited for a worker are one task of some seconds, and so is the replay of a long history:
-# with the defaults (2 s without a wait, 10 s for a task) a busy machine would begin it again and again.
+# with the defaults (2 s without a wait, 10 s for a task) it would be begun again and again. Longer is not better: a task that
+# is lost with its worker, or that fails more than once, is tried again after this time.
 LONGEST_THOUGHT = timedelta(seconds=15)
-TASK_TIMEOUT = timedelta(seconds=30)
+TASK_TIMEOUT = timedelta(seconds=20)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,13 @@ async def worker_of(app: MCPApp, client: Client) -> AsyncGenerator[None, None]:
 
 
 async def waiting(executor: Executor) -> str:
-    """A run that has done its first step."""
-    handle = await executor.start_workflow("Versioned")
+    """A run that has done its first step, and waits. A worker that is stopped earlier loses the task that it has in hand."""
+    handle = await executor.start_workflow("Versioned", task_timeout=timedelta(seconds=2))  # how often it is tried when blocked
 
     async def stepped() -> bool:
-        history = await handle.temporal.fetch_history()  # type: ignore[attr-defined]
-        return any(event.HasField("activity_task_completed_event_attributes") for event in history.events)
+        events = (await handle.temporal.fetch_history()).events  # type: ignore[attr-defined]
+        stepped = any(event.HasField("activity_task_completed_event_attributes") for event in events)
+        return stepped and events[-1].HasField("workflow_task_completed_event_attributes")
 
     await until(stepped)
     return handle.id
