@@ -292,8 +292,9 @@ def _workflow_class(function: Callable[..., Any], name: str) -> type[Workflow[An
     class_name = f"Tool_{name}"
 
     async def run(self: Any, *args: Any) -> Any:
-        made = function(*args)
-        return await made if inspect.isawaitable(made) else made
+        with running():
+            made = function(*args)
+            return await made if inspect.isawaitable(made) else made
 
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     signature = inspect.signature(function)

@@ -24,6 +24,12 @@ class RunExecutor:
     def signal_bus(self) -> SignalBus:
         return SignalBus(None)
 
+    def __getattr__(self, name: str) -> Any:
+        raise MCPAgentError(
+            f"A run has no `executor.{name}`: it starts others with `workflow.start_child_workflow` and sends signals with "
+            "`executor.signal_bus`; what else an executor does is for steps and programs."
+        )
+
 
 class Metrics:
     """`app.context.metrics`: where a run's own measurements go."""

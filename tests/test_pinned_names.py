@@ -51,6 +51,7 @@ async def test_the_names_of_steps():
 def test_the_names_of_updates_memos_and_headers():
     assert {name: value for name, value in vars(names).items() if name.isupper()} == {
         "ANSWER_UPDATE": "mcp_agent.answer",
+        "BIND_EXTERN": "mcp_agent_bind",
         "CARRIED_HEADER": "mcp_agent.carried",
         "CHANGED_EXTERN": "mcp_agent_changed",
         "CHECK_EXTERN": "mcp_agent_check",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from mcp_agent.errors import DefinitionError, InvalidArguments
@@ -112,7 +112,11 @@ def arguments_model(method: Callable[..., Any]) -> type[BaseModel]:
         default = ... if required else parameter.default
         # An alias keeps names that pydantic would not take as fields (`schema`, `_x`).
         fields[f"field_{parameter.name}"] = (parameter.annotation, Field(default, alias=parameter.name))
-    return create_model(f"{method.__qualname__}Arguments", __config__=ConfigDict(AS_JSON, extra="forbid", title=""), **fields)
+    try:
+        return create_model(f"{method.__qualname__}Arguments", __config__=ConfigDict(AS_JSON, extra="forbid", title=""), **fields)
+    except PydanticUserError as error:
+        why = str(error).partition("\n")[0]
+        raise DefinitionError(f"`{method.__qualname__}` takes what has no JSON form: {why}") from None
 
 
 def bind(method: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:

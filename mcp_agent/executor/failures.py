@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.continuing import LeavesRun
@@ -37,8 +37,19 @@ class contained:  # noqa: N801 - reads as a block
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None or isinstance(error, Exception | asyncio.CancelledError | GeneratorExit | LeavesRun):
             return
+        leaving = _leaving(error)
+        if leaving is not None:
+            raise leaving
         text = f"`{type(error).__name__}` was raised: {error_text(error)}"
         raise WorkflowApplicationError(text, type=type(error).__name__, non_retryable=True) from error
+
+
+def _leaving(error: BaseException) -> LeavesRun | None:
+    """What a task of a group has raised to leave the run."""
+    if isinstance(error, BaseExceptionGroup):
+        inner: list[BaseException] = list(cast("Any", error).exceptions)
+        return next((found for each in inner if (found := _leaving(each)) is not None), None)
+    return error if isinstance(error, LeavesRun) else None
 
 
 async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
@@ -66,6 +77,8 @@ def failure_message(error: BaseException) -> str:
         return text
     if type(error).__name__ == "_NotInWorkflowEventLoopError":
         text += " (the calls of `temporalio.workflow` work on Temporal only: write `from mcp_agent import workflow`)"
+    if isinstance(error, NotImplementedError) and not text:
+        text = "workflow code has no threads, sockets and processes: what needs them is a step (`@app.workflow_task`)"
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return text or type(error).__name__

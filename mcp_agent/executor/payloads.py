@@ -116,5 +116,7 @@ def reading(what: str) -> Generator[None, None, None]:
 
 
 def round_trip(value: Any, type_: Any, what: str) -> Any:
-    """What arrives on the other side."""
-    return decode(encode(value, what), type_)
+    """What arrives on the other side. Raises WorkflowApplicationError as `encode` and `reading` do."""
+    data = encode(value, what)
+    with reading(what):
+        return decode(data, type_)

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from mcp_agent.config import Settings
-from mcp_agent.errors import NotFound
+from mcp_agent.errors import InvalidArguments, NotFound
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.workflow import Workflow
@@ -40,6 +40,9 @@ class Registry(Protocol):
 
 def find_workflow(registry: Registry, workflow: str | type[Workflow[Any]]) -> WorkflowDefinition:
     """The definition for a name or a class. Raises NotFound, which names near ones."""
+    given: Any = workflow
+    if not isinstance(given, str | type):
+        raise InvalidArguments(f"`{given!r}` is no workflow: give its class or its name.")
     if isinstance(workflow, str):
         found = registry.workflows.get(workflow)
     else:

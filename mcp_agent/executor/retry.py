@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from mcp_agent.errors import ConfigError, InvalidArguments
 
@@ -40,6 +41,7 @@ class RetryPolicy:
     non_retryable_error_types: Sequence[str] | None = None
 
 
+MOST_ATTEMPTS = 2**31 - 1
 DEFAULT_RETRY = RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=10)
 
 
@@ -55,7 +57,9 @@ def delay_before(policy: RetryPolicyLike, attempt: int) -> timedelta:
 
 def check_policy(policy: RetryPolicyLike) -> None:
     """Raises InvalidArguments for a policy that cannot be kept."""
-    problems: list[str] = []
+    problems = _wrong_types(policy)
+    if problems:
+        raise InvalidArguments(f"The retry policy is wrong: {'; '.join(problems)}.")
     if policy.initial_interval <= timedelta(0):
         problems.append(f"`initial_interval` is `{policy.initial_interval}`: it must be longer than nothing")
     if policy.backoff_coefficient < 1:
@@ -66,6 +70,27 @@ def check_policy(policy: RetryPolicyLike) -> None:
         problems.append(f"`maximum_attempts` is `{policy.maximum_attempts}`: use 0 for no limit, or more")
     if problems:
         raise InvalidArguments(f"The retry policy is wrong: {'; '.join(problems)}.")
+
+
+def _wrong_types(policy: Any) -> list[str]:
+    """What is wrong with the classes of its values."""
+    if not all(hasattr(policy, name) for name in RetryPolicy.__dataclass_fields__):
+        return [f"it is `{policy!r}`: use `workflow.RetryPolicy(...)`"]
+    problems: list[str] = []
+    for name in ("initial_interval", "maximum_interval"):
+        value = getattr(policy, name)
+        if not isinstance(value, timedelta) and not (name == "maximum_interval" and value is None):
+            problems.append(f"`{name}` is `{value!r}`: use a timedelta, such as `timedelta(seconds=1)`")
+    backoff: Any = policy.backoff_coefficient
+    if not isinstance(backoff, int | float) or not math.isfinite(backoff):
+        problems.append(f"`backoff_coefficient` is `{backoff!r}`: use a number")
+    attempts: Any = policy.maximum_attempts
+    if not isinstance(attempts, int) or attempts > MOST_ATTEMPTS:
+        problems.append(f"`maximum_attempts` is `{attempts!r}`: use a whole number, 0 for no limit")
+    types: Any = policy.non_retryable_error_types
+    if types is not None and (isinstance(types, str) or not all(isinstance(one, str) for one in types)):
+        problems.append(f"`non_retryable_error_types` is `{types!r}`: use a list of class names")
+    return problems
 
 
 @dataclass(frozen=True, slots=True)

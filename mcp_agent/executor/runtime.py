@@ -176,6 +176,12 @@ def running() -> AbstractContextManager[int]:
 
 def check_outermost(what: str) -> None:
     """Raises WorkflowApplicationError where one workflow's `run` was called by another's: `what` would end the wrong one."""
+    if _depth.get() == 0:
+        raise WorkflowApplicationError(
+            f"`{what}` was called in a handler: have the handler note it on `self`, and call it in `run`.",
+            type="ContinueAsNewInHandler",
+            non_retryable=True,
+        )
     if _depth.get() > 1:
         raise WorkflowApplicationError(
             f"`{what}` was called in a `run` that another workflow's `run` has called: it would continue the outer run with "

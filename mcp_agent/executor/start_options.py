@@ -6,7 +6,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic_core import PydanticSerializationError
 
@@ -54,14 +54,36 @@ class StartOptions:
         check_choice("id_reuse_policy", self.id_reuse_policy, _REUSE_POLICIES)
         for name in _DURATIONS:
             check_duration(name, getattr(self, name))
+        for option in ("memo", "search_attributes"):
+            _check_named(option, getattr(self, option))
         for name, value in self.search_attributes.items():
-            if not isinstance(value, _SCALARS) and not isinstance(value, list):
+            items: Any = value if isinstance(value, list) else [None]
+            if not isinstance(value, _SCALARS) and not all(isinstance(item, str) for item in items):
                 choices = "text, a number, a bool, a datetime or a list of texts"
                 raise InvalidArguments(f"`search_attributes.{name}` is `{value!r}`: use {choices}.")
         try:
             json_of(dict(self.memo))
         except PydanticSerializationError as error:
             raise InvalidArguments(f"`memo` has no JSON form: {error}.") from None
+
+
+def _check_named(option: str, values: Any) -> None:
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in cast("Mapping[Any, Any]", values)):
+        raise InvalidArguments(f"`{option}` is `{values!r}`: use a mapping of names to values.")
+
+
+def start_options(memo: Any, search_attributes: Any, given: Mapping[str, Any]) -> StartOptions:
+    """What `start_workflow` was given. Raises InvalidArguments, also for an option that there is not."""
+    known = [name for name in StartOptions.__dataclass_fields__ if name not in ("memo", "search_attributes")]
+    for name in given:
+        if name not in known:
+            raise InvalidArguments(f"`start_workflow` has no option `{name}`. {did_you_mean(name, known)}")
+    nothing: dict[str, Any] = {}
+    return StartOptions(
+        memo=nothing if memo is None else memo,
+        search_attributes=nothing if search_attributes is None else search_attributes,
+        **given,
+    )
 
 
 def check_id(name: str, value: Any) -> None:
@@ -72,8 +94,9 @@ def check_id(name: str, value: Any) -> None:
         raise InvalidArguments(f"`{name}` is `{value!r}`: use text.")
     if not value.strip():
         raise InvalidArguments(f"`{name}` is empty: leave it out, or give the run a name.")
-    if len(value) > LONGEST_ID:
-        raise InvalidArguments(f"`{name}` has {len(value):,} characters (`{value[:40]}...`); at most {LONGEST_ID:,} are kept.")
+    size = len(value.encode(errors="replace"))
+    if size > LONGEST_ID:
+        raise InvalidArguments(f"`{name}` has {size:,} bytes (`{value[:40]}...`); at most {LONGEST_ID:,} are kept.")
     if not value.isprintable():
         raise InvalidArguments(f"`{name}` is `{value!r}`: leave out the control characters.")
 

@@ -332,7 +332,7 @@ class TestStarting:
         [
             ({"workflow_id": ""}, "`workflow_id` is empty"),
             ({"workflow_id": " "}, "`workflow_id` is empty"),
-            ({"workflow_id": "x" * 1_001}, "1,001 characters"),
+            ({"workflow_id": "x" * 1_001}, "1,001 bytes"),
             ({"workflow_id": "a\nb"}, "control characters"),
             ({"workflow_id": 7}, "`workflow_id` is `7`"),
             ({"id_reuse_policy": "allow_duplicates"}, "Did you mean `allow_duplicate`"),

@@ -10,7 +10,7 @@ from mcp.client.sse import sse_client
 from mcp_types import TextResourceContents
 
 from mcp_agent.executor.temporal.binary import find_or_make_binary
-from tests.support import Desk, call, call_text, desk_in, refusal
+from tests.support import Desk, call, call_text, desk_in, refusal, until
 
 pytestmark = pytest.mark.anyio
 
@@ -120,8 +120,14 @@ async def test_a_call_that_waits_reports_progress(client: Client):
     async def progress(done: float, total: float | None, message: str | None) -> None:
         told.append(message)
 
-    await client.call_tool("workflows-Slow-run", {"wait_seconds": 1}, progress_callback=progress)
-    assert any("halfway" in (message or "") for message in told)
+    run = await call(client, "workflows-Slow-run", wait_seconds=0)
+    asked = {"run_id": run["run_id"], "wait_seconds": 1}
+
+    async def halfway() -> bool:
+        await client.call_tool("workflows-Slow-get_status", asked, progress_callback=progress)
+        return any("halfway" in (message or "") for message in told)
+
+    assert await until(halfway)
 
 
 async def test_a_waiting_run_is_cancelled(client: Client):

@@ -28,7 +28,7 @@ from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
-from mcp_agent.executor.start_options import IdReusePolicy, SearchAttribute, StartOptions
+from mcp_agent.executor.start_options import IdReusePolicy, SearchAttribute, StartOptions, start_options
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_task import TaskDefinition
 
@@ -64,7 +64,7 @@ class InProcessExecutor(Executor):
         search_attributes: Mapping[str, SearchAttribute] | None = None,
         **given: Any,
     ) -> InProcessHandle:
-        options = StartOptions(memo=memo or {}, search_attributes=search_attributes or {}, **given)
+        options = start_options(memo, search_attributes, given)
         definition = find_workflow(self._registry, workflow)
         bound = definition.bind_positional(args)
         run_id = options.workflow_id or new_run_id(definition.name)

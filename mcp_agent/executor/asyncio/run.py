@@ -7,6 +7,7 @@ import contextvars
 import logging
 import random
 import uuid
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -22,7 +23,7 @@ from mcp_agent.errors import (
 )
 from mcp_agent.executor import runtime
 from mcp_agent.executor.asyncio.children import InProcessChild
-from mcp_agent.executor.asyncio.stepping import after_step
+from mcp_agent.executor.asyncio.stepping import owner
 from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.children import ChildOptions, ParentClosePolicy
 from mcp_agent.executor.continuing import ContinueAsNew
@@ -74,6 +75,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._journal = StepJournal()
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._handlers: set[asyncio.Task[Any]] = set()
+        self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._watchers: set[asyncio.Future[None]] = set()
         self._object: Any = None
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +92,7 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     def _enter(self) -> None:
         runtime.make_current(self)
-        after_step.set(self.wake)
+        owner.set(self)
 
     # Its life
 
@@ -168,6 +170,9 @@ class InProcessRun(runtime.WorkflowRuntime):
                 child.terminate()
             elif policy == "request_cancel":
                 child.cancel()
+        for task in list(self._tasks):  # what `run` has left behind
+            if task is not self._task:
+                task.cancel()
         self._conditions.clear()
         self._journal = StepJournal()
         self._changed()
@@ -185,7 +190,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         return self._task
 
     def cancel(self) -> None:
-        if self._task is not None and not self.closed:
+        if self._task is not None and not self.closed and not self.cancel_requested:
             self.cancel_requested = True
             self._task.cancel()
 
@@ -281,6 +286,8 @@ class InProcessRun(runtime.WorkflowRuntime):
         """Answers a query of a running or closed run. Raises NotFound."""
         handler = self._handler("query", name)
         await asyncio.sleep(0)  # a run that was started just now takes its first step
+        if self._object is None:  # its start is delayed
+            self._object = self._context.copy().run(self.definition.cls)
         given = [name, list(args)] if handler.name is None else typed_arguments(handler, args)
         try:
             with contained():
@@ -309,7 +316,8 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     async def _update(self, handler: Handler, args: list[Any]) -> Any:
         if handler.validator is not None:
-            handler.validator(self._object, *args)
+            with contained():
+                handler.validator(self._object, *args)
         return round_trip(await self._call(handler, args), None, f"The answer of update `{handler.name}`")
 
     def _handler(self, kind: str, name: str) -> Handler:
@@ -369,12 +377,19 @@ class InProcessRun(runtime.WorkflowRuntime):
                 if future.done():
                     continue
                 try:
-                    if condition():
+                    with contained():
+                        met = condition()
+                    if met:
                         future.set_result(None)
                 except Exception as error:
                     future.set_exception(error)
 
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+
     async def run_step(self, call: StepCall) -> Any:
+        if self.closed:  # terminated: what its code still does has no effect
+            raise asyncio.CancelledError
         return await self._runner.run(call, self._journal, self._info, self._changed)
 
     def publish(self, *, failed: bool = False) -> None:

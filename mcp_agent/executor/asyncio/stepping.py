@@ -6,9 +6,20 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
-after_step: ContextVar[Callable[[], None] | None] = ContextVar("mcp_agent_after_step", default=None)
+
+class Owner(Protocol):
+    """A run, as its tasks know it."""
+
+    def wake(self) -> None:
+        """Called after each step that a task takes."""
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        """Called with each task that code of the run makes."""
+
+
+owner: ContextVar[Owner | None] = ContextVar("mcp_agent_owner", default=None)
 
 
 class _Stepped(Coroutine[Any, Any, Any]):
@@ -42,10 +53,13 @@ class _Stepped(Coroutine[Any, Any, Any]):
 def _factory(inner: Any) -> Any:
     def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
         context = options.get("context")
-        after = context.get(after_step) if context is not None else after_step.get()
-        if after is not None:
-            coroutine = _Stepped(coroutine, after)
-        return asyncio.Task(coroutine, loop=loop, **options) if inner is None else inner(loop, coroutine, **options)
+        run = context.get(owner) if context is not None else owner.get()
+        if run is not None:
+            coroutine = _Stepped(coroutine, run.wake)
+        task = asyncio.Task(coroutine, loop=loop, **options) if inner is None else inner(loop, coroutine, **options)
+        if run is not None:
+            run.adopt(task)
+        return task
 
     return make_task
 

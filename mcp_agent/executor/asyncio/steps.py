@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mcp_agent.errors import StepTimeoutError, WorkflowApplicationError
+from mcp_agent.errors import StepCancelledError, StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
-from mcp_agent.executor.asyncio.stepping import after_step
+from mcp_agent.executor.asyncio.stepping import owner
 from mcp_agent.executor.failures import as_step_failure, contained, in_thread
 from mcp_agent.executor.payloads import decode, encode, reading
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike, delay_before
@@ -146,7 +146,7 @@ class StepRunner:
         clock = asyncio.timeout(limit.total_seconds())
         try:
             # A step is not workflow code: what it calls must not find the run.
-            with Scoped(after_step, None), runtime.entered(None), step_context.entered(context):
+            with Scoped(owner, None), runtime.entered(None), step_context.entered(context):
                 async with self._around(), clock:
                     result = await _call(task.function, args)
         except TimeoutError:
@@ -159,8 +159,14 @@ class StepRunner:
 
 
 async def _call(function: Callable[..., Any], args: list[Any]) -> Any:
-    with contained():
-        return await (function(*args) if inspect.iscoroutinefunction(function) else in_thread(function, *args))
+    waiting = asyncio.current_task()
+    try:
+        with contained():
+            return await (function(*args) if inspect.iscoroutinefunction(function) else in_thread(function, *args))
+    except asyncio.CancelledError:
+        if waiting is not None and not waiting.cancelling():  # nobody has cancelled it: it says so of itself
+            raise StepCancelledError("The step has cancelled itself.", type="CancelledError") from None
+        raise
 
 
 class _total_time:  # noqa: N801 - reads as a block

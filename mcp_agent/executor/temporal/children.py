@@ -13,7 +13,7 @@ from temporalio.exceptions import ChildWorkflowError, FailureError
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.children import ChildHandle, ParentClosePolicy
 from mcp_agent.executor.temporal.endings import ending
-from mcp_agent.executor.temporal.operations import settled
+from mcp_agent.executor.temporal.operations import Settling, settled
 from mcp_agent.executor.workflow_result import WorkflowResult
 
 PARENT_CLOSE: dict[ParentClosePolicy, workflow.ParentClosePolicy] = {
@@ -26,8 +26,9 @@ PARENT_CLOSE: dict[ParentClosePolicy, workflow.ParentClosePolicy] = {
 class TemporalChild(ChildHandle):
     """A child on Temporal, seen from its parent."""
 
-    def __init__(self, handle: workflow.ChildWorkflowHandle[Any, Any]) -> None:
+    def __init__(self, handle: workflow.ChildWorkflowHandle[Any, Any], settling: Settling) -> None:
         self._handle = handle
+        self._settling = settling
 
     @property
     def id(self) -> str:
@@ -35,13 +36,14 @@ class TemporalChild(ChildHandle):
 
     async def result(self) -> WorkflowResult[Any]:
         try:
-            return await settled(self._handle, self._handle.cancel)
+            return await settled(self._handle, self._handle.cancel, self._settling)
         except ChildWorkflowError as error:
             raise ending(self.id, error.cause or error) from None
 
     async def ended(self) -> None:
         """Cancels it, where nobody waits for it any more, and waits for its end."""
         self._handle.cancel()
+        self._settling.add(self._handle)
         with anyio.CancelScope(shield=True):
             await asyncio.wait([self._handle])
         if not self._handle.cancelled():

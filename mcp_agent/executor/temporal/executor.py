@@ -23,7 +23,7 @@ from mcp_agent.executor.payloads import check_size
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, RunStatus, StartedRun
 from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, ScheduleTimes
-from mcp_agent.executor.start_options import SearchAttribute, StartOptions
+from mcp_agent.executor.start_options import SearchAttribute, start_options
 from mcp_agent.executor.temporal import states
 from mcp_agent.executor.temporal.calls import reaching, reaching_run
 from mcp_agent.executor.temporal.changes import Changes
@@ -117,7 +117,7 @@ class TemporalExecutor(Executor):
         search_attributes: Mapping[str, SearchAttribute] | None = None,
         **given: Any,
     ) -> TemporalRunHandle:
-        options = StartOptions(memo=memo or {}, search_attributes=search_attributes or {}, **given)
+        options = start_options(memo, search_attributes, given)
         name, bound = self._bind(workflow, args)
         run_id = options.workflow_id or new_run_id(name)
         terminates = options.id_reuse_policy == "terminate_if_running"

@@ -88,12 +88,15 @@ class TemporalRunHandle:
         return await self._executor.update_run(self._run_id, name, args)
 
     async def cancel(self, reason: str | None = None) -> None:
+        await self._check_workflow()
         await self._executor.cancel_run(self._run_id, reason)
 
     async def terminate(self, reason: str | None = None) -> None:
+        await self._check_workflow()
         await self._executor.terminate_run(self._run_id, reason)
 
     async def describe(self) -> RunState:
+        await self._check_workflow()
         return await self._executor.describe_run(self._run_id)
 
     async def _check_workflow(self) -> None:

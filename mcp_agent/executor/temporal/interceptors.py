@@ -26,18 +26,27 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
 )
+from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
 from mcp_agent.errors import CallError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
 from mcp_agent.executor.continuing import ContinueAsNew, VersionRemoved
 from mcp_agent.executor.definition import bind_positional
 from mcp_agent.executor.failures import contained, error_text, failure_message, failure_type
-from mcp_agent.executor.payloads import encode
+from mcp_agent.executor.handlers import Handler, HandlerKind, handlers_of, positional_types
+from mcp_agent.executor.payloads import encode, round_trip
 from mcp_agent.executor.retry import RetryPolicies
 from mcp_agent.executor.runs import Answer, Receipt
 from mcp_agent.executor.temporal.encryption import sealed_text
 from mcp_agent.executor.temporal.history import RunHistory
-from mcp_agent.executor.temporal.names import ANSWER_UPDATE, CARRIED_HEADER, CHANGED_EXTERN, CHECK_EXTERN, SEAL_EXTERN
+from mcp_agent.executor.temporal.names import (
+    ANSWER_UPDATE,
+    BIND_EXTERN,
+    CARRIED_HEADER,
+    CHANGED_EXTERN,
+    CHECK_EXTERN,
+    SEAL_EXTERN,
+)
 from mcp_agent.executor.temporal.runtime import TemporalRuntime
 from mcp_agent.executor.workflow import as_result
 
@@ -51,6 +60,7 @@ class AgentInterceptor(Interceptor):
         changed: Told the id of a run in this process whose public state changes; called from any thread.
         around: What each step is run in.
         check_result: Told a workflow's name and the JSON of its result; raises for one of another type than it declares.
+        bind_child: Told a workflow's name and the JSON of arguments for it; gives them with defaults, or raises.
     """
 
     def __init__(
@@ -60,7 +70,9 @@ class AgentInterceptor(Interceptor):
         changed: Callable[[str], None],
         around: Callable[[], AbstractAsyncContextManager[None]],
         check_result: Callable[[str, bytes], None],
+        bind_child: Callable[[str, Sequence[bytes]], list[bytes]],
     ) -> None:
+        self._bind_child = bind_child
         self._client = client
         self._check_result = check_result
         self._changed = changed
@@ -73,6 +85,7 @@ class AgentInterceptor(Interceptor):
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         input.unsafe_extern_functions[CHANGED_EXTERN] = self._changed  # pyright: ignore[reportArgumentType]
+        input.unsafe_extern_functions[BIND_EXTERN] = self._bind_child  # pyright: ignore[reportArgumentType]
         input.unsafe_extern_functions[CHECK_EXTERN] = self._check_result  # pyright: ignore[reportArgumentType]
         input.unsafe_extern_functions[SEAL_EXTERN] = self._seal  # pyright: ignore[reportArgumentType]
         return self._run_interceptor
@@ -91,6 +104,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
     """One a run: holds its runtime, takes answers and undeclared signals, and turns errors into failures."""
 
     policies = RetryPolicies()
+    _handlers: dict[tuple[HandlerKind, str | None], Handler] | None = None
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         self._runtime = TemporalRuntime(self.policies)
@@ -114,6 +128,17 @@ class RunInterceptor(WorkflowInboundInterceptor):
         convert = workflow.payload_converter().from_payload
         self._runtime.mailbox.deliver(name, convert(args[0].payload) if args else None)
 
+    def _given(self, kind: HandlerKind, name: str, args: Sequence[Any]) -> Sequence[Any]:
+        """Arguments as the handler wants them; those of a dynamic handler, or of none, are as they came."""
+        if not args:
+            return args
+        if self._handlers is None:
+            self._handlers = {
+                (handler.kind, handler.name): handler for handler in handlers_of(cast("type", type(workflow.instance())))
+            }
+        handler = self._handlers.get((kind, name))
+        return args if handler is None else _typed(handler.types, args, f"An argument of {kind} `{name}`")
+
     def _enter(self) -> None:
         runtime.put_on_loop(asyncio.get_running_loop(), self._runtime)
 
@@ -123,7 +148,11 @@ class RunInterceptor(WorkflowInboundInterceptor):
         try:
             with _failing_by_name():
                 await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
-                result = as_result(await super().execute_workflow(input))
+                input.args = _typed(positional_types(input.run_fn), input.args, "An argument of `run`")
+                try:
+                    result = as_result(await super().execute_workflow(input))
+                finally:
+                    await self._runtime.settling.wait()
                 name = self._runtime.info.workflow
                 # Types are looked up outside of the sandbox, once for all runs.
                 workflow.extern_functions()[CHECK_EXTERN](name, encode(result, f"The result of `{name}`"))
@@ -143,6 +172,11 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
         self._enter()
+        try:
+            input.args = self._given("signal", input.signal, input.args)
+        except WorkflowApplicationError as error:
+            workflow.logger.warning("a signal was dropped: %s", error)
+            return
         with _failing_by_name():
             await super().handle_signal(input)
 
@@ -150,6 +184,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
         self._enter()
         try:
             with contained():
+                input.args = self._given("query", input.query, input.args)
                 result = await super().handle_query(input)
             if not input.query.startswith("__"):  # Temporal's own, such as that of the handlers' names
                 encode(result, f"The answer of query `{input.query}`")
@@ -164,11 +199,14 @@ class RunInterceptor(WorkflowInboundInterceptor):
 
     def handle_update_validator(self, input: HandleUpdateInput) -> None:
         self._enter()
-        super().handle_update_validator(input)
+        with _failing_by_name():
+            input.args = self._given("update", input.update, input.args)
+            super().handle_update_validator(input)
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
         self._enter()
         with _failing_by_name():
+            input.args = self._given("update", input.update, input.args)
             result = await super().handle_update_handler(input)
             encode(result, f"The answer of update `{input.update}`")
         return result
@@ -258,12 +296,28 @@ async def _alive(info: activity.Info, pulse: Pulse, *, in_thread: bool) -> Async
         beating.cancel()
 
 
+_INSTEAD = (
+    "Workflow code is executed again from its record. Instead of clocks, randomness and ids use `workflow.now()`, "
+    "`workflow.random()`, `workflow.uuid4()` and `workflow.sleep()`; files, the environment, threads and the network belong in a "
+    "step (`@app.workflow_task`)"
+)
+
+
+def _typed(types: Sequence[Any], args: Sequence[Any], what: str) -> Sequence[Any]:
+    """Arguments by their types, where some that have defaults were left out: temporalio reads none of them then."""
+    if not args or len(args) >= len(types):
+        return args
+    return [round_trip(arg, type_, what) for arg, type_ in zip(args, types, strict=False)]
+
+
 @contextmanager
 def _failing_by_name() -> Generator[None, None, None]:
     """What workflow code raises becomes the failure of the run; what code of another version raises makes Temporal try again."""
     try:
         with contained():
             yield
+    except RestrictedWorkflowAccessError as error:
+        raise ApplicationError(f"{failure_message(error)}. {_INSTEAD}", type="NotDeterministic", non_retryable=True) from None
     except (FailureError, workflow.NondeterminismError, workflow.ReadOnlyContextError):
         raise
     except VersionRemoved as gone:

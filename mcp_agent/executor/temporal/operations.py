@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio._backends._asyncio  # pyright: ignore[reportUnusedImport] - else imported lazily, inside the sandbox
@@ -12,7 +12,31 @@ import anyio._backends._asyncio  # pyright: ignore[reportUnusedImport] - else im
 T = TypeVar("T")
 
 
-async def settled(operation: asyncio.Future[T], cancel: Callable[[], object] | None = None) -> T:
+class Settling:
+    """The operations of a run that were cancelled and have not ended yet: the run waits for them before it ends itself.
+
+    `asyncio.gather` gives up at its first cancelled branch; a child of another branch would be terminated with its parent
+    before it has cleaned up.
+    """
+
+    def __init__(self) -> None:
+        self._operations: dict[asyncio.Future[Any], None] = {}
+
+    def add(self, operation: asyncio.Future[Any]) -> None:
+        self._operations[operation] = None
+
+    async def wait(self) -> None:
+        """Waits until all have ended."""
+        under_way = [operation for operation in self._operations if not operation.done()]
+        self._operations.clear()
+        if under_way:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait(under_way)
+
+
+async def settled(
+    operation: asyncio.Future[T], cancel: Callable[[], object] | None = None, settling: Settling | None = None
+) -> T:
     """The result of an operation (an activity, a child, a signal), as a task or future.
 
     Who waits and is cancelled sees CancelledError, and decides what it becomes (a time-out, a cancelled run); the operation
@@ -26,6 +50,8 @@ async def settled(operation: asyncio.Future[T], cancel: Callable[[], object] | N
         if not operation.done():
             if cancel is not None:
                 cancel()
+            if settling is not None:
+                settling.add(operation)
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([operation])
         if not operation.cancelled():

@@ -22,8 +22,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from mcp_agent.activities.builtin import AppTasks
 from mcp_agent.errors import ConfigError
 from mcp_agent.executor.failures import call_plain
-from mcp_agent.executor.payloads import decode, reading, round_trip
-from mcp_agent.executor.registry import Registry
+from mcp_agent.executor.payloads import decode, json_of, reading, round_trip
+from mcp_agent.executor.registry import Registry, find_workflow
 from mcp_agent.executor.temporal.converter import with_models
 from mcp_agent.executor.temporal.encryption import SealedFailureConverter, codec_of
 from mcp_agent.executor.temporal.frozen_code import FrozenCodeRunner
@@ -39,7 +39,9 @@ PASSTHROUGH = (
     "anyio",
     "cryptography",
     "google.genai",
+    "httpcore",
     "httpcore2",
+    "httpx",
     "httpx2",
     "jsonschema",
     "mcp",
@@ -144,7 +146,7 @@ class AgentPlugin(temporalio.worker.Plugin):
     def _interceptor(self, client: Client | None) -> AgentInterceptor:
         policies = self._app.settings.retry_policies()
         around = partial(self._app.direct_calls, self._tasks)
-        return AgentInterceptor(client, policies, self._changed, around, self._check_result)
+        return AgentInterceptor(client, policies, self._changed, around, self._check_result, self._bind_child)
 
     def _check_result(self, workflow: str, result: bytes) -> None:
         """Raises WorkflowApplicationError for a result that is not of the type that the workflow declares."""
@@ -153,6 +155,11 @@ class AgentPlugin(temporalio.worker.Plugin):
             with reading(f"The result of `{workflow}`"):
                 decode(result, definition.result_type)
 
+    def _bind_child(self, workflow: str, args: Sequence[bytes]) -> list[bytes]:
+        """Arguments for a child by the types of its `run`, which a run that knows only its name does not see."""
+        definition = find_workflow(self._app, workflow)
+        return [json_of(value) for value in definition.bind_positional([decode(arg, None) for arg in args])]
+
     def _runner(self, runner: Any) -> Any:
         """Passes libraries through the sandbox; a runner that is none is the user's own choice."""
         if runner is not None and not isinstance(runner, SandboxedWorkflowRunner):
@@ -160,6 +167,9 @@ class AgentPlugin(temporalio.worker.Plugin):
         given = runner or SandboxedWorkflowRunner()
         more: Sequence[str] = self._app.settings.temporal.passthrough_modules
         restrictions = given.restrictions.with_passthrough_modules(*PASSTHROUGH, *more)
+        # A zone that was made where the module is restricted could not be put into a datetime.
+        members = restrictions.invalid_module_members.with_child_unrestricted("zoneinfo", "ZoneInfo")
+        restrictions = dataclasses.replace(restrictions, invalid_module_members=members)
         return FrozenCodeRunner(restrictions=restrictions, runner_class=given.runner_class)
 
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from temporalio import workflow
@@ -24,15 +24,15 @@ from mcp_agent.executor import runtime
 from mcp_agent.executor.children import ChildOptions
 from mcp_agent.executor.continuing import VersionRemoved
 from mcp_agent.executor.definition import input_digest
-from mcp_agent.executor.payloads import check_size, encode, reading
+from mcp_agent.executor.payloads import check_size, decode, encode, json_of, reading
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike
 from mcp_agent.executor.runs import RunUsage
 from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.temporal import limits
 from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
 from mcp_agent.executor.temporal.endings import is_cancellation
-from mcp_agent.executor.temporal.names import CHANGED_EXTERN, RUN_MEMO, STATE_MEMO, WORKFLOW_ATTRIBUTE
-from mcp_agent.executor.temporal.operations import settled
+from mcp_agent.executor.temporal.names import BIND_EXTERN, CHANGED_EXTERN, RUN_MEMO, STATE_MEMO, WORKFLOW_ATTRIBUTE
+from mcp_agent.executor.temporal.operations import Settling, settled
 from mcp_agent.executor.workflow_signal import KeptMail
 
 FIRST_VERSION = 1
@@ -56,6 +56,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     def __init__(self, policies: RetryPolicies) -> None:
         super().__init__()
         self._policies = policies
+        self.settling = Settling()
         self._under_way = asyncio.Semaphore(limits.STEPS_UNDER_WAY)
 
     @cached_property
@@ -84,7 +85,18 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         await workflow.sleep(duration)
 
     async def wait_condition(self, condition: Callable[[], bool], timeout: timedelta | None = None) -> None:
-        await workflow.wait_condition(condition, timeout=timeout)
+        errors: list[Exception] = []
+
+        def checked() -> bool:
+            try:
+                return condition()
+            except Exception as error:  # raised in the run, and not at Temporal, which would try it again for ever
+                errors.append(error)
+                return True
+
+        await workflow.wait_condition(checked, timeout=timeout)
+        if errors:
+            raise errors[0]
 
     def all_handlers_finished(self) -> bool:
         return workflow.all_handlers_finished()
@@ -125,6 +137,9 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     async def start_child(self, name: str, args: Sequence[Any], options: ChildOptions, result_type: Any) -> TemporalChild:
         check_size(args)
         self._check_history()
+        if options.task_queue is None:  # on another queue another app may serve a workflow that this one does not know
+            bind = cast("Callable[[str, list[bytes]], list[bytes]]", workflow.extern_functions()[BIND_EXTERN])
+            args = [decode(arg, None) for arg in bind(name, [json_of(arg) for arg in args])]
         child_id = options.id or self.child_id(name)
         starting = asyncio.create_task(
             workflow.start_child_workflow(
@@ -142,12 +157,12 @@ class TemporalRuntime(runtime.WorkflowRuntime):
             )
         )
         try:
-            return TemporalChild(await settled(starting))
+            return TemporalChild(await settled(starting, settling=self.settling), self.settling)
         except WorkflowAlreadyStartedError:
             raise IdempotencyConflict(f"Run `{child_id}` exists: choose another `id`.") from None
         except asyncio.CancelledError:
             if not starting.cancelled() and starting.exception() is None:
-                await TemporalChild(starting.result()).ended()
+                await TemporalChild(starting.result(), self.settling).ended()
             raise
 
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
@@ -186,7 +201,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
             encode(arg, f"An argument of step `{call.name}`")
         try:
             async with self._under_way:
-                return await _execute(call, self._config(call))
+                return await _execute(call, self._config(call), self.settling)
         except ActivityError as error:
             raise _as_step_failure(call, error) from None
 
@@ -219,10 +234,10 @@ def temporal_policy(policy: RetryPolicyLike) -> RetryPolicy:
     return RetryPolicy(**{field.name: getattr(policy, field.name) for field in dataclasses.fields(RetryPolicy)})
 
 
-async def _execute(call: StepCall, config: dict[str, Any]) -> Any:
+async def _execute(call: StepCall, config: dict[str, Any], settling: Settling) -> Any:
     start: Any = workflow.start_local_activity if call.options.local else workflow.start_activity
     handle = start(call.name, args=list(call.args), result_type=RawValue, **config)
-    result: RawValue | None = await settled(handle, handle.cancel)
+    result: RawValue | None = await settled(handle, handle.cancel, settling)
     if result is None:
         return None
     # Read here and not by temporalio, which would try a result that does not fit its type again for ever.

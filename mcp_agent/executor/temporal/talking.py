@@ -131,6 +131,11 @@ class Talking:
                 return await self._client.get_workflow_handle(run_id).execute_update(update, args=list(args))
         except WorkflowUpdateFailedError as error:
             raise _update_failure(run_id, update, error.cause) from None
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            waiting = asyncio.current_task()
+            if waiting is not None and waiting.cancelling():
+                raise asyncio.CancelledError from error
+            raise EngineUnavailable(f"Update `{update}` of run `{run_id}` was not answered in time: {error}.") from error
         except NotFound:
             await self._describe(run_id)
             raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more updates.") from None
@@ -156,6 +161,8 @@ def _refusal(error: WorkflowUpdateFailedError) -> Exception:
 def _update_failure(run_id: str, update: str, cause: BaseException) -> Exception:
     if not isinstance(cause, ApplicationError):
         return WorkflowApplicationError(str(cause), type=type(cause).__name__, non_retryable=True)
+    if cause.type == "AcceptedUpdateCompletedWorkflow":
+        return AlreadyClosed(f"Run `{run_id}` has ended before its update `{update}`.")
     if cause.type == "ReadOnlyContextError" or ("not found" in cause.message and update in cause.message):
         return NotFound(f"Run `{run_id}` has no update `{update}`: {cause.message}.")
     return WorkflowApplicationError(cause.message, *cause.details, type=cause.type, non_retryable=cause.non_retryable)
