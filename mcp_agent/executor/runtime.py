@@ -174,6 +174,11 @@ def running() -> AbstractContextManager[int]:
     return Scoped(_depth, _depth.get() + 1)
 
 
+def in_handler() -> None:
+    """Makes this context that of a handler, which is no part of `run`."""
+    _depth.set(0)
+
+
 def check_outermost(what: str) -> None:
     """Raises WorkflowApplicationError where one workflow's `run` was called by another's: `what` would end the wrong one."""
     if _depth.get() == 0:

@@ -5,7 +5,7 @@ import pytest
 
 from mcp_agent.config import Settings
 from mcp_agent.executor.executor import Executor
-from tests.behaviour import desk, model_desk, values_desk
+from tests.behaviour import desk, faults_desk, model_desk, values_desk
 
 SCRIPT = """
 agents:
@@ -18,7 +18,7 @@ async def executor(
     request: pytest.FixtureRequest, temporal: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Executor, None]:
     """An engine that runs the desk's workflows."""
-    assert model_desk.app is desk.app is values_desk.app
+    assert model_desk.app is desk.app is values_desk.app is faults_desk.app
     script = tmp_path_factory.mktemp("script") / "script.yaml"
     script.write_text(SCRIPT)
     policies = {"configured.*": {"maximum_attempts": 1}}

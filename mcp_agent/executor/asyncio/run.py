@@ -112,7 +112,10 @@ class InProcessRun(runtime.WorkflowRuntime):
         try:
             if self._options.start_delay is not None:
                 await asyncio.sleep(self._options.start_delay.total_seconds())
-            result = as_result(await self._run_through(args))
+            try:
+                result = as_result(await self._run_through(args))
+            finally:
+                await self._settle()
             stored = encode(result, f"The result of `{self.definition.name}`")
             with reading(f"The result of `{self.definition.name}`"):
                 self._result = decode(stored, self.definition.result_type)
@@ -138,6 +141,12 @@ class InProcessRun(runtime.WorkflowRuntime):
             except ContinueAsNew as again:
                 await self.wait_condition(self.all_handlers_finished)
                 args = self.definition.bind_positional(again.new_args)
+
+    async def _settle(self) -> None:
+        """Waits for children that were cancelled: `asyncio.gather` gives up before they have cleaned up."""
+        for child, _ in self._children:
+            while child.cancel_requested and not child.closed and not self.closed:
+                await child.change()
 
     def _time_out(self) -> None:
         if not self.closed:
@@ -260,7 +269,9 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._changed()
 
     def _spawn(self, handling: Any) -> asyncio.Task[Any]:
-        task = self._loop.create_task(handling, context=self._context.copy())
+        context = self._context.copy()
+        context.run(runtime.in_handler)
+        task = self._loop.create_task(handling, context=context)
         self._handlers.add(task)
         task.add_done_callback(self._handled)
         return task

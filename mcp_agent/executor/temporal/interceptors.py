@@ -133,9 +133,8 @@ class RunInterceptor(WorkflowInboundInterceptor):
         if not args:
             return args
         if self._handlers is None:
-            self._handlers = {
-                (handler.kind, handler.name): handler for handler in handlers_of(cast("type", type(workflow.instance())))
-            }
+            workflow_class: type = workflow.instance().__class__
+            self._handlers = {(handler.kind, handler.name): handler for handler in handlers_of(workflow_class)}
         handler = self._handlers.get((kind, name))
         return args if handler is None else _typed(handler.types, args, f"An argument of {kind} `{name}`")
 
