@@ -36,6 +36,16 @@ class CleansUp(Workflow[None]):
 
 
 @app.workflow
+class Unmade(Workflow[str]):
+    def __init__(self) -> None:
+        self.number = int("no number")
+
+    @app.workflow_run
+    async def run(self) -> str:
+        return "not reached"
+
+
+@app.workflow
 class Faulty(Workflow[Any]):
     def __init__(self) -> None:
         self.seen: list[str] = []

@@ -36,6 +36,13 @@ async def test_a_mistake_fails_the_run_by_name(executor: Executor, how: str, typ
     assert told.value.type == type_
 
 
+async def test_an_error_in_init_fails_the_run(executor: Executor):
+    handle = await executor.start_workflow("Unmade")
+    with pytest.raises(RunFailedError, match="no number") as told:
+        await handle.result()
+    assert told.value.type == "ValueError"
+
+
 @pytest.mark.parametrize(("how", "text"), [("clock", r"workflow\.now\(\)"), ("thread", "is a step")])
 async def test_what_workflow_code_must_not_do_is_named_on_temporal(executor: Executor, how: str, text: str):
     if executor.engine == "asyncio":  # docs/engines.md, "What differs"

@@ -23,6 +23,7 @@ from mcp_agent.executor.runtime import current_or_none
 from mcp_agent.executor.temporal.clock import give_workflow_time
 from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, Workflow
 
+_INIT_ERROR = "__mcp_agent_init_error__"
 _ATTRIBUTE = "__temporal_workflow_definition"
 _DECORATORS = {"signal": temporalio.workflow.signal, "query": temporalio.workflow.query}
 
@@ -70,7 +71,23 @@ def define(cls: type, name: str) -> None:
             elif is_step_method(member):
                 _let_execute(base, member)
     temporalio.workflow.defn(name=name)(cls)
+    if temporalio.workflow.unsafe.in_sandbox():
+        _keep_error_of_init(cls)
     give_workflow_time(cls)
+
+
+def _keep_error_of_init(cls: type) -> None:
+    """Lets a run begin whose `__init__` raises, and fail: Temporal would try to make the object again and again."""
+    make = cast("Any", cls).__init__
+
+    @functools.wraps(make)
+    def made(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            make(self, *args, **kwargs)
+        except Exception as error:
+            vars(self)[_INIT_ERROR] = error
+
+    setattr(cls, "__init__", made)  # noqa: B010 - a method of a class that is not known here
 
 
 def _checked(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,6 +102,9 @@ def _checked(run: Callable[..., Any]) -> Callable[..., Any]:
                 type="WorkerNotConfigured",
                 non_retryable=True,
             )
+        failed = cast("Exception | None", vars(self).get(_INIT_ERROR))
+        if failed is not None:
+            raise failed
         return await run(self, *args, **kwargs)
 
     return checked

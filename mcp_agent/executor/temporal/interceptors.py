@@ -147,7 +147,8 @@ class RunInterceptor(WorkflowInboundInterceptor):
         try:
             with _failing_by_name():
                 await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
-                input.args = _typed(positional_types(input.run_fn), input.args, "An argument of `run`")
+                if len(input.args) < len(inspect.signature(input.run_fn).parameters) - 1:  # a client of somebody else's
+                    input.args = _typed(positional_types(input.run_fn), input.args, "An argument of `run`")
                 try:
                     result = as_result(await super().execute_workflow(input))
                 finally:
