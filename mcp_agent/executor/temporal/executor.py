@@ -236,7 +236,8 @@ class TemporalExecutor(Executor):
     async def describe_run(self, run_id: str) -> RunState:
         async with reaching_run(run_id):
             description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-            return await states.full(self._client, description, self._retention)
+            served_here = self._changes is not None and description.task_queue == self._queue
+            return await states.full(self._client, description, self._retention, served_here=served_here)
 
     async def workflow_of(self, run_id: str) -> str:
         """The name of a run's workflow. Raises NotFound."""

@@ -81,8 +81,13 @@ def _summary(execution: WorkflowExecution, memo: Mapping[str, Any]) -> RunState:
     )
 
 
-async def full(client: Client, description: WorkflowExecutionDescription, retention: timedelta) -> RunState:
-    """Everything: what is under way, why it is stuck, or how it ended."""
+async def full(
+    client: Client, description: WorkflowExecutionDescription, retention: timedelta, *, served_here: bool = False
+) -> RunState:
+    """Everything: what is under way, why it is stuck, or how it ended.
+
+    `served_here`: a worker of this process serves the run; one that has only begun has not asked for work yet.
+    """
     raw = description.raw_description
     state = replace(
         await summary(description),
@@ -92,7 +97,7 @@ async def full(client: Client, description: WorkflowExecutionDescription, retent
     if state.closed:
         return replace(await _with_ending(client, state), expires_at=_expiry(state, retention))
     if raw.HasField("pending_workflow_task"):
-        return await _with_pending_task(client, description, state)
+        return await _with_pending_task(client, description, state, served_here)
     return state
 
 
@@ -129,7 +134,9 @@ async def _with_ending(client: Client, state: RunState) -> RunState:
     return replace(state, status=status, result=result.value, metadata=result.metadata, error=failure)
 
 
-async def _with_pending_task(client: Client, description: WorkflowExecutionDescription, state: RunState) -> RunState:
+async def _with_pending_task(
+    client: Client, description: WorkflowExecutionDescription, state: RunState, served_here: bool
+) -> RunState:
     task = description.raw_description.pending_workflow_task
     if task.attempt > 1:
         cause = await _task_failure(client, state)
@@ -139,7 +146,7 @@ async def _with_pending_task(client: Client, description: WorkflowExecutionDescr
     if not untaken:
         return state
     waited = datetime.now(UTC) - _time(task.scheduled_time)
-    if waited > UNTAKEN:
+    if waited > UNTAKEN and not served_here:
         nobody = await unserved(client, description.task_queue, waited)
         if nobody is not None:
             return replace(state, status="blocked", blocked=nobody)
