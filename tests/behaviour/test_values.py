@@ -62,6 +62,7 @@ async def test_who_sends_what_does_not_fit_is_told(executor: Executor):
     ]:
         with pytest.raises(InvalidArguments, match=text):
             await call(*args)
+    assert await handle.update("number", 1) == 1, "the run goes on"
     assert (await handle.describe()).status == "running"
     await handle.terminate()
 
