@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.runs import partial_text_details
 from mcp_agent.executor.step_context import StepContext, current_step
 from mcp_agent.workflows.llm.conversation import ConversationStore
-from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, head_hash
+from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, RequestParams, head_hash
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderClient, ProviderError, ProviderReply
-from mcp_agent.workflows.llm.providers.openai import OpenAIClient, OpenAISettings
+from mcp_agent.workflows.llm.providers.client import ClientSettings, SDKClient
+from mcp_agent.workflows.llm.providers.openai import OpenAIClient
 from mcp_agent.workflows.llm.providers.scripted import ScriptedClient, ScriptedSettings
 
 __all__ = ["HEARTBEAT_SECONDS", "LLM_GENERATE", "LLMActivities", "LLMSettings"]
@@ -20,12 +22,14 @@ HEARTBEAT_SECONDS = 0.5
 
 T = TypeVar("T")
 
+_SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient,)
+
 
 class LLMSettings(Protocol):
     """The sections of the configuration that model calls need."""
 
     @property
-    def openai(self) -> OpenAISettings: ...
+    def openai(self) -> ClientSettings: ...
     @property
     def scripted(self) -> ScriptedSettings | None: ...
 
@@ -49,10 +53,6 @@ class LLMActivities:
         self._settings = settings
         self._store = store or ConversationStore()
         self._clients: dict[str, ProviderClient] = dict(clients or {})
-        self._makers: dict[str, Callable[[], ProviderClient]] = {
-            "openai": lambda: OpenAIClient(settings.openai),
-            "scripted": self._scripted,
-        }
 
     async def generate(self, request: LLMRequest) -> LLMResponse:
         """Asks the model for the next message of a conversation: the step `mcp_agent.llm.generate`.
@@ -60,40 +60,50 @@ class LLMActivities:
         Raises:
             WorkflowApplicationError: Types are the class names of the provider's SDK (`RateLimitError`, ...), or
                 `ConversationLost`, `UnknownProvider`, `MissingPackage`, `IncompleteResponseError`, `UnsupportedContent`,
-                `ScriptError`.
+                `NoModelToPrefer`, `ScriptError`.
         """
         step = current_step()
-        return await _beating(self._generate(request, step), step)
+        partial = PartialText()
+        return await _beating(self._generate(request, step, partial), step, partial)
 
     async def aclose(self) -> None:
         """Closes all connections."""
         clients, self._clients = self._clients, {}
         await asyncio.gather(*(client.aclose() for client in clients.values()))
 
-    async def _generate(self, request: LLMRequest, step: StepContext | None) -> LLMResponse:
+    async def _generate(self, request: LLMRequest, step: StepContext | None, partial: PartialText) -> LLMResponse:
         history, run_id = (step.history, step.run_id) if step else (None, None)
         setup, messages = await self._store.resolve(request, history, run_id)
         provider, client = self._client(request.provider)
-        context = CallContext(agent=request.agent, attempt=step.attempt if step else 1)
-        deadline = min(client.timeout_seconds, request.params.timeout_seconds or client.timeout_seconds)
+        params = request.params
+        context = CallContext(
+            agent=request.agent,
+            attempt=step.attempt if step else 1,
+            on_text=partial.add if _streamed(client, params) else None,
+        )
+        deadline = min(client.timeout_seconds, params.timeout_seconds or client.timeout_seconds)
         try:
-            reply = await _within(deadline, client.generate(setup, messages, request.params, context))
+            await client.open()
+            reply = await _within(deadline, client.generate(setup, messages, params, context))
         except ProviderError as error:
             failure = error.as_step_error(provider, client.secrets())
         except ModuleNotFoundError as error:  # SDKs are imported when they are first needed
             text = f"Provider `{provider}` needs the package `{error.name}`, which is not installed: install it."
             failure = _refused("MissingPackage", text)
         else:
-            return self._answered(request, reply)
+            return self._answered(request, reply, client)
         raise failure
 
-    def _answered(self, request: LLMRequest, reply: ProviderReply) -> LLMResponse:
+    def _answered(self, request: LLMRequest, reply: ProviderReply, client: ProviderClient) -> LLMResponse:
+        cost = client.cost(reply)
         response = LLMResponse(
             message=reply.message,
             head=head_hash(request.parent, request.setup_hash, request.new, reply.message),
             stop_reason=reply.stop_reason,
             usage=reply.usage,
             model=reply.model,
+            cost_usd=None if cost is None else cost.usd,
+            cost_source=None if cost is None else cost.source,
         )
         self._store.remember(request, response)
         return response
@@ -102,17 +112,44 @@ class LLMActivities:
         if self._settings.scripted is not None and self._settings.scripted.file is not None:
             provider = "scripted"  # it stands in for every provider
         if provider not in self._clients:
-            if provider not in self._makers:
-                known = ", ".join(f"`{name}`" for name in sorted({*self._makers, *self._clients}))
-                raise _refused("UnknownProvider", f"There is no provider `{provider}`: choose one of {known}.")
-            self._clients[provider] = self._makers[provider]()
+            self._clients[provider] = self._make(provider)
         return provider, self._clients[provider]
+
+    def _make(self, provider: str) -> ProviderClient:
+        if provider == "scripted":
+            return self._scripted()
+        for client in _SDK_CLIENTS:
+            if client.section == provider:
+                return client(getattr(self._settings, client.section))
+        known = ", ".join(f"`{name}`" for name in sorted({"scripted", *(one.section for one in _SDK_CLIENTS), *self._clients}))
+        raise _refused("UnknownProvider", f"There is no provider `{provider}`: choose one of {known}.")
 
     def _scripted(self) -> ProviderClient:
         scripted = self._settings.scripted
         if scripted is None or scripted.file is None:
             raise _refused("ScriptError", "The scripted model has no script: set `scripted.file`.")
         return ScriptedClient(scripted.file)
+
+
+class PartialText:
+    """An answer's text while it is written. Told with heartbeats, so that it costs a run's history nothing."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        self._pieces.append(piece)
+
+    def details(self) -> tuple[Any, ...]:
+        """For a heartbeat: empty until there is something."""
+        if not self._pieces:
+            return ()
+        self._pieces = ["".join(self._pieces)]
+        return partial_text_details(self._pieces[0])
+
+
+def _streamed(client: ProviderClient, params: RequestParams) -> bool:
+    return client.streams if params.stream is None else params.stream
 
 
 def _refused(type_: str, message: str) -> WorkflowApplicationError:
@@ -130,7 +167,7 @@ async def _within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
     raise ProviderError(f"No answer within {seconds:g} s.", type="APITimeoutError")
 
 
-async def _beating(call: Coroutine[Any, Any, T], step: StepContext | None) -> T:
+async def _beating(call: Coroutine[Any, Any, T], step: StepContext | None, partial: PartialText) -> T:
     """Awaits `call`, and tells the engine meanwhile that the step is alive; a cancel reaches the call at once."""
     if step is None:
         return await call
@@ -139,7 +176,7 @@ async def _beating(call: Coroutine[Any, Any, T], step: StepContext | None) -> T:
         step.heartbeat()
         while not task.done():
             await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS)
-            step.heartbeat()
+            step.heartbeat(*partial.details())
         return task.result()
     finally:
         if not task.done():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,12 +39,29 @@ class PendingInput(_Record):
 
 
 class StepState(_Record):
-    """A step that is under way, as the engine sees it."""
+    """A step that is under way, as the engine sees it. `partial_text`: what a model has written so far."""
 
     name: str
     attempt: int = 1
     last_error: str | None = None
     next_retry_at: datetime | None = None
+    partial_text: str | None = None
+
+
+_PARTIAL_TEXT = "mcp_agent.partial_text"
+PARTIAL_TEXT_LIMIT = 32 * 1024
+"""Characters of a growing answer that are told; of a longer one the end."""
+
+
+def partial_text_details(text: str) -> tuple[Any, ...]:
+    """The heartbeat details of a step whose answer grows."""
+    return ({_PARTIAL_TEXT: text[-PARTIAL_TEXT_LIMIT:]},)
+
+
+def partial_text_of(details: Sequence[Any]) -> str | None:
+    """The growing answer in a step's heartbeat details, if that is what they are."""
+    first: Any = details[0] if details else None
+    return cast("dict[str, Any]", first).get(_PARTIAL_TEXT) if isinstance(first, dict) else None
 
 
 class RunFailure(_Record):

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from pydantic_core import to_json
 
 from mcp_agent.activities.llm import LLMActivities
-from mcp_agent.config import ProviderSettings, ScriptedSettings, Settings
+from mcp_agent.config import OpenAISettings, ScriptedSettings, Settings
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.step_context import StepContext, entered
 from mcp_agent.workflows.llm.messages import (
@@ -46,7 +46,7 @@ SETUP = LLMSetup(instruction="Be brief.", tools=[ToolSpec(name="add", descriptio
 
 
 def settings(base_url: str | None, key: str | None = KEY, **more: Any) -> Settings:
-    return Settings(openai=ProviderSettings(api_key=SecretStr(key) if key else None, base_url=base_url, **more))
+    return Settings(openai=OpenAISettings(api_key=SecretStr(key) if key else None, base_url=base_url, **more))
 
 
 def request(*new: Message, parent: str | None = None, setup: LLMSetup = SETUP, **more: Any) -> LLMRequest:

@@ -15,6 +15,7 @@ from mcp_types import (
     AudioContent,
     EmbeddedResource,
     ImageContent,
+    ModelPreferences,
     ResourceLink,
     TextContent,
     ToolResultContent,
@@ -157,6 +158,9 @@ class RequestParams(_Compact):
         parallel_tool_calls: Whether one answer may hold several tool calls.
         timeout_seconds: The longest one attempt may take, where it is shorter than the provider's setting.
         provider_options: Goes into the provider's request as it is, such as `{"seed": 1}`.
+        metadata: Labels for the provider's own logs, such as `{"team": "billing"}`, where its API has a place for them.
+        model_preferences: What matters where no `model` is named: MCP's `ModelPreferences` (hints, cost, speed, intelligence).
+        stream: Whether the answer comes piece by piece; by default as the provider's settings say.
         system_prompt: Used instead of the agent's instruction. The agent puts it into the `LLMSetup`.
         max_turns: For the agent: how often the model is asked at most for one answer.
         use_history: For the agent: whether earlier answers are part of the conversation.
@@ -173,6 +177,9 @@ class RequestParams(_Compact):
     parallel_tool_calls: bool | None = None
     timeout_seconds: float | None = Field(default=None, gt=0)
     provider_options: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
+    model_preferences: ModelPreferences | None = None
+    stream: bool | None = None
     system_prompt: str | None = None
     max_turns: int | None = Field(default=None, gt=0)
     use_history: bool | None = None
@@ -213,7 +220,7 @@ class LLMRequest(_Compact):
     Attributes:
         conversation: Whose turns these are; unique in the run.
         agent: The agent's name, for people and for scripted models.
-        provider: `openai` or `scripted`.
+        provider: `openai`, `azure`, `anthropic`, `google` or `scripted`.
         new: What was said since `parent`.
         setup_hash: The hash of the setup.
         parent: The head of the answer before, in this run's history; `None` for the first call, whose `new` then holds
@@ -239,12 +246,14 @@ class Usage(_Compact):
         input_tokens: All that was read, including what came from a cache.
         output_tokens: All that was written, including reasoning.
         cached_input_tokens: The part of the input that came from the provider's cache.
+        cache_write_tokens: The part of the input that was put into the provider's cache.
         reasoning_tokens: The part of the output that was reasoning.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
@@ -252,6 +261,7 @@ class Usage(_Compact):
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
         )
 
@@ -265,6 +275,8 @@ class LLMResponse(_Compact):
         stop_reason: Why it ends there.
         usage: What the provider counted.
         model: Who answered, in the provider's words.
+        cost_usd: What it cost, in US dollars; `None` where no price is known.
+        cost_source: Where the price is from.
     """
 
     message: Message
@@ -272,6 +284,8 @@ class LLMResponse(_Compact):
     stop_reason: StopReason
     usage: Usage = Usage()
     model: str = ""
+    cost_usd: float | None = None
+    cost_source: str | None = None
 
 
 def setup_hash(setup: LLMSetup) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from pydantic_core import from_json
 
 from mcp_agent.errors import MCPAgentError, WorkflowApplicationError
+from mcp_agent.observability.pricing import Cost
 from mcp_agent.workflows.llm.messages import InvalidInput, LLMSetup, Message, RequestParams, StopReason, Usage
 
 MESSAGE_LIMIT = 1_500
@@ -44,10 +45,13 @@ class CallContext:
     Attributes:
         agent: The agent's name.
         attempt: 1 for the first attempt of this call.
+        on_text: Told each new piece of the answer's text while it is written; `None` where nobody wants it, and then the
+            answer need not be streamed.
     """
 
     agent: str
     attempt: int = 1
+    on_text: Callable[[str], None] | None = None
 
 
 class ProviderReply(NamedTuple):
@@ -67,6 +71,20 @@ class ProviderClient(Protocol):
         """How long one request may take."""
         ...
 
+    @property
+    def streams(self) -> bool:
+        """Whether answers come piece by piece where the call does not say."""
+        ...
+
+    async def open(self) -> None:
+        """Makes ready what the first request needs; it does not count as the request's time.
+
+        Raises:
+            ProviderError: The settings cannot work.
+            ModuleNotFoundError: The SDK is not installed.
+        """
+        ...
+
     async def generate(
         self, setup: LLMSetup, messages: list[Message], params: RequestParams, context: CallContext
     ) -> ProviderReply:
@@ -75,6 +93,10 @@ class ProviderClient(Protocol):
         Raises:
             ProviderError: No usable answer; it says whether to try again.
         """
+        ...
+
+    def cost(self, reply: ProviderReply) -> Cost | None:
+        """What an answer cost, where its price is known."""
         ...
 
     def secrets(self) -> list[str]:

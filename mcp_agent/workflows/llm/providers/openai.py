@@ -1,7 +1,6 @@
 """OpenAI's chat completions, and every server that speaks them.
 
-`to_request` and `from_response` are pure; `OpenAIClient` holds the connections. The SDK is imported when the first
-request is made, in a thread: it takes most of a second.
+`to_request` and `from_response` are pure; `OpenAIClient` holds the connections.
 
 A tool call whose arguments are not a JSON object is kept with an empty input and marked (`messages.invalid_input`). It
 goes back to the model with `{}`, because many servers refuse history that is not JSON; `InvalidInput.error`, which the
@@ -13,12 +12,10 @@ What the model must get back unchanged (reasoning, thought signatures) is kept u
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, cast
 
 from mcp_types import (
     AudioContent,
@@ -31,7 +28,6 @@ from mcp_types import (
     ToolResultContent,
     ToolUseContent,
 )
-from pydantic import SecretStr
 from pydantic_core import to_json
 
 from mcp_agent.workflows.llm.messages import (
@@ -53,15 +49,10 @@ from mcp_agent.workflows.llm.providers.base import (
     tool_arguments,
     unique_id,
 )
+from mcp_agent.workflows.llm.providers.client import SDKClient
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-DEFAULT_MODEL = "gpt-5.4-mini"
-DEFAULT_TIMEOUT = 300.0
-"""Seconds that one request may take."""
-CONNECT_TIMEOUT = 10.0
 
 _NAMESPACE = "openai"
 _REASONING = re.compile(r"^(o\d|gpt-([5-9]|\d\d))")
@@ -91,19 +82,6 @@ _HINTS = {
 }
 
 JSON = dict[str, Any]
-
-
-class OpenAISettings(Protocol):
-    """The `openai` section of the configuration."""
-
-    @property
-    def api_key(self) -> SecretStr | None: ...
-    @property
-    def base_url(self) -> str | None: ...
-    @property
-    def default_model(self) -> str | None: ...
-    @property
-    def timeout_seconds(self) -> float | None: ...
 
 
 # ── to the provider ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -408,72 +386,53 @@ def _error_in(answer: JSON) -> ProviderError:
 # ── the client ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class OpenAIClient:
-    """Asks chat completions. Keeps one HTTP client until `aclose()`; never repeats a request by itself."""
+class OpenAIClient(SDKClient):
+    """Asks chat completions."""
 
-    def __init__(self, settings: OpenAISettings) -> None:
-        self._settings = settings
-        self._client: AsyncOpenAI | None = None
-        self._opening = asyncio.Lock()
+    section = "openai"
+    key_variable = "OPENAI_API_KEY"
+    default_base_url = "https://api.openai.com/v1"
+    default_model = "gpt-5.4-mini"
 
-    @property
-    def timeout_seconds(self) -> float:
-        return self._settings.timeout_seconds or DEFAULT_TIMEOUT
+    def _import(self) -> None:
+        importlib.import_module("openai")
 
-    async def generate(
-        self, setup: LLMSetup, messages: list[Message], params: RequestParams, context: CallContext
+    def _connect(self) -> AsyncOpenAI:
+        sdk = importlib.import_module("openai")
+        made: AsyncOpenAI = sdk.AsyncOpenAI(
+            api_key=self._checked_key(), base_url=self._checked_url(), timeout=self._timeout(), max_retries=0
+        )
+        return made
+
+    async def _close(self, client: AsyncOpenAI) -> None:
+        await client.close()
+
+    async def _ask(
+        self,
+        client: AsyncOpenAI,
+        setup: LLMSetup,
+        messages: list[Message],
+        params: RequestParams,
+        model: str,
+        context: CallContext,
     ) -> ProviderReply:
-        """One request; `context` plays no part. See `ProviderClient`."""
-        model = params.model or self._settings.default_model or DEFAULT_MODEL
-        request = to_request(setup, messages, params, model)
-        client = await self._open()
-        return from_response(_parsed(await self._ask(client, request)), model)
+        completions: Any = client.chat.completions.with_raw_response
+        raw = await completions.create(**to_request(setup, messages, params, model))
+        return from_response(_parsed(cast("bytes", raw.http_response.content)), model)
 
-    def secrets(self) -> list[str]:
-        address = urlsplit(self._base_url())
-        return [self._key(), *(part for part in (address.password, address.query) if part)]
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-
-    def _key(self) -> str:
-        configured = self._settings.api_key
-        return configured.get_secret_value().strip() if configured else ""
-
-    def _base_url(self) -> str:
-        return self._settings.base_url or DEFAULT_BASE_URL
-
-    async def _open(self) -> AsyncOpenAI:
-        async with self._opening:
-            if self._client is None:
-                key, base_url = _checked_key(self._key()), _checked_url(self._base_url())
-                sdk, http = await asyncio.to_thread(_import_sdk)
-                timeout = http.Timeout(self.timeout_seconds, connect=min(CONNECT_TIMEOUT, self.timeout_seconds))
-                self._client = sdk.AsyncOpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=0)
-            assert self._client is not None
-            return self._client
-
-    async def _ask(self, client: AsyncOpenAI, request: JSON) -> bytes:
-        """The answer's body. The SDK's errors end here, not as a cause: their texts may hold parts of the key."""
-        sdk, http = _import_sdk()
-        try:
-            completions: Any = client.chat.completions.with_raw_response
-            raw = await completions.create(**request)
-            return cast("bytes", raw.http_response.content)
-        except sdk.APIStatusError as error:
-            failure = _status_failure(error)
-        except (sdk.APIConnectionError, http.HTTPError) as error:
-            failure = _connection_failure(error, self._base_url())
-        except sdk.OpenAIError as error:
-            failure = ProviderError(str(error), type=type(error).__name__, retryable=False)
-        raise failure
-
-
-def _import_sdk() -> tuple[Any, Any]:
-    return importlib.import_module("openai"), importlib.import_module("httpx2")
+    def _failure(self, error: Exception) -> ProviderError | None:
+        sdk, http = importlib.import_module("openai"), importlib.import_module("httpx2")
+        match error:
+            case sdk.APIStatusError():
+                return _status_failure(error)
+            case sdk.APITimeoutError() | http.TimeoutException():
+                return self._no_answer(error, timeout=True)
+            case sdk.APIConnectionError() | http.HTTPError():
+                return self._no_answer(error)
+            case sdk.OpenAIError():
+                return ProviderError(str(error), type=type(error).__name__, retryable=False)
+            case _:
+                return None
 
 
 def _parsed(content: bytes) -> Any:
@@ -486,34 +445,6 @@ def _parsed(content: bytes) -> Any:
         type="APIResponseValidationError",
         retryable=True,
     )
-
-
-def _checked_url(url: str) -> str:
-    address = urlsplit(url)
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise ProviderError(
-            "`openai.base_url` is not an address like `https://api.openai.com/v1`: correct it.",
-            type="ConfigError",
-            retryable=False,
-        )
-    return url
-
-
-def _checked_key(key: str) -> str:
-    if not key:
-        raise ProviderError(
-            "No API key: set `openai.api_key` in `mcp_agent.secrets.yaml`, or `OPENAI_API_KEY` in the environment"
-            " (any value, for a server that needs none).",
-            type="AuthenticationError",
-            retryable=False,
-        )
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ProviderError(
-            "The API key holds characters that cannot be sent: copy it anew into `openai.api_key`.",
-            type="AuthenticationError",
-            retryable=False,
-        )
-    return key
 
 
 def _status_failure(error: Any) -> ProviderError:
@@ -534,13 +465,3 @@ def _words(error: Any) -> str:
     if isinstance(body, dict):
         return str(cast("JSON", body).get("message") or cast("JSON", body))
     return str(body or "no reason given")[:300]
-
-
-def _connection_failure(error: Exception, base_url: str) -> ProviderError:
-    cause = error.__cause__ or error
-    address = urlsplit(base_url)
-    place = f"`{address.scheme}://{address.netloc.rpartition('@')[2]}`"
-    name = type(error).__name__ if hasattr(error, "body") else "APIConnectionError"
-    if name == "APITimeoutError":
-        return ProviderError(f"{place} did not answer in time.", type=name)
-    return ProviderError(f"No whole answer from {place} ({type(cause).__name__}: {cause}).", type=name)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -32,6 +32,7 @@ from mcp_types import TextContent, ToolResultContent
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_json
 
+from mcp_agent.observability.pricing import Cost
 from mcp_agent.workflows.llm.messages import (
     Block,
     LLMSetup,
@@ -97,7 +98,7 @@ class ScriptedReply(_Part):
         tool_calls: What it calls.
         finish_reason: By default `tool_use`, `end_turn` or `empty`, as it fits.
         errors: How the first attempts fail, one after the other.
-        delay_seconds: How long every attempt takes.
+        delay_seconds: How long every attempt takes; the text grows word by word meanwhile.
         match: A regular expression that the last message's text or tool results must hold.
         turn: The only turn it is for.
         any_turn: It fits every turn for which there is nothing else.
@@ -215,6 +216,10 @@ class ScriptedClient:
     def timeout_seconds(self) -> float:
         return DEFAULT_TIMEOUT
 
+    @property
+    def streams(self) -> bool:
+        return True
+
     async def generate(
         self, setup: LLMSetup, messages: list[Message], params: RequestParams, context: CallContext
     ) -> ProviderReply:
@@ -223,11 +228,19 @@ class ScriptedClient:
             self._script = await asyncio.to_thread(Script.load, self._script)
         turn = sum(message.role == "assistant" for message in messages)
         reply = self._script.reply(context.agent, turn, _said(messages[-1:]))
-        await asyncio.sleep(reply.delay_seconds)
         error = reply.error_of(context.attempt)
         if error is not None:
+            await asyncio.sleep(reply.delay_seconds)
             raise _provider_error(error)
-        return _answer(reply, turn, messages)
+        answer = _answer(reply, turn, messages)
+        await _written(answer.message.text, reply.delay_seconds, context.on_text)
+        return answer
+
+    async def open(self) -> None:
+        """There is nothing to open."""
+
+    def cost(self, reply: ProviderReply) -> Cost | None:
+        """It costs nothing, and that is no price."""
 
     def secrets(self) -> list[str]:
         return []
@@ -247,6 +260,17 @@ def _provider_error(error: ScriptedError) -> ProviderError:
         retryable=is_retryable(error.status),
         retry_after=wait,
     )
+
+
+async def _written(text: str, seconds: float, on_text: Callable[[str], None] | None) -> None:
+    """Takes the time of the answer, and tells its words one by one, evenly spread."""
+    words = re.findall(r"\s*\S+\s*$|\s*\S+", text)
+    if on_text is None or not words:
+        await asyncio.sleep(seconds)
+        return
+    for word in words:
+        on_text(word)
+        await asyncio.sleep(seconds / len(words))
 
 
 def _answer(reply: ScriptedReply, turn: int, messages: list[Message]) -> ProviderReply:
