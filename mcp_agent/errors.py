@@ -8,7 +8,11 @@
     ├── EncryptionError             what is stored cannot be decrypted: names the key by its id
     ├── WorkflowApplicationError    what user code raises to fail a step or a run, on both engines
     │   ├── StepTimeoutError        a step ran out of its time
-    │   └── StepCancelledError      a step was cancelled from outside of the run
+    │   ├── StepCancelledError      a step was cancelled from outside of the run
+    │   ├── BudgetExceeded          a run or an agent has used what it may use
+    │   ├── MaxTurnsExceeded        a model still asks for tools after `max_turns`
+    │   ├── IncompleteAnswerError   a model's answer is cut off, refused, filtered or empty
+    │   └── StructuredAnswerError   a model's answer does not fit the type that was asked for
     ├── RunFailedError              a run that a handle waited for did not complete
     │   ├── RunCancelledError
     │   ├── RunTerminatedError
@@ -86,6 +90,59 @@ class StepTimeoutError(WorkflowApplicationError):
 
 class StepCancelledError(WorkflowApplicationError):
     """A step was cancelled, but not by the run that waits for it."""
+
+
+_REACHED_IN_TEXT = 500
+
+
+class _Unfinished(WorkflowApplicationError):
+    """An answer that was not finished.
+
+    Attributes:
+        reached: The text so far; in `details` too, and the beginning of it in the message.
+    """
+
+    def __init__(self, message: str, *details: Any, reached: str) -> None:
+        shown = f" What was reached: {reached[:_REACHED_IN_TEXT]}" if reached else ""
+        super().__init__(message + shown, *details, reached, non_retryable=True)
+        self.reached = reached
+
+
+class BudgetExceeded(_Unfinished):
+    """A run or an agent has used what it may use. `limit` names the field of `Budget`, also in `details`."""
+
+    def __init__(self, message: str, *, limit: str, reached: str) -> None:
+        super().__init__(message, limit, reached=reached)
+        self.limit = limit
+
+
+class MaxTurnsExceeded(_Unfinished):
+    """The model still asks for tools after `max_turns`."""
+
+    def __init__(self, agent: str, turns: int, reached: str) -> None:
+        super().__init__(f"Agent `{agent}` still asks for tools after {turns} turns: raise `max_turns`.", reached=reached)
+
+
+class IncompleteAnswerError(WorkflowApplicationError):
+    """The model's answer is cut off, refused, filtered or empty. `details` holds the stop reason and the text so far."""
+
+    def __init__(self, agent: str, stop_reason: str, text: str) -> None:
+        super().__init__(
+            f"The answer to agent `{agent}` ended with `{stop_reason}`: use `generate` to handle such answers.",
+            stop_reason,
+            text,
+            non_retryable=True,
+        )
+        self.stop_reason = stop_reason
+        self.text = text
+
+
+class StructuredAnswerError(_Unfinished):
+    """The model's answer does not fit the type that was asked for, after it was told so. `reached` is the last answer."""
+
+    def __init__(self, agent: str, expected: str, problem: str, answer: str) -> None:
+        super().__init__(f"The answer to agent `{agent}` is no `{expected}`: {problem}.", problem, reached=answer)
+        self.problem = problem
 
 
 class RunFailedError(MCPAgentError):

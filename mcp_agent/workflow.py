@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn, TypeVar, get_args, overload
 
 from mcp_agent.errors import DefinitionError, InvalidArguments, NotInWorkflowError
+from mcp_agent.executor.budget import Budget
 from mcp_agent.executor.children import ChildHandle, ChildOptions, ParentClosePolicy
 from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition
@@ -32,6 +33,7 @@ from mcp_agent.executor.workflow_result import WorkflowResult
 from mcp_agent.executor.workflow_task import definition_of
 
 __all__ = [
+    "Budget",
     "CancelledError",
     "ChildHandle",
     "RetryPolicy",
@@ -50,6 +52,7 @@ __all__ = [
     "now",
     "query",
     "random",
+    "set_budget",
     "should_continue_as_new",
     "signal",
     "sleep",
@@ -274,6 +277,16 @@ def _workflow(workflow: str | type[Any]) -> tuple[str, WorkflowDefinition | None
     if name is None:
         raise DefinitionError(f"`{workflow.__name__}` is no workflow: put `@app.workflow` on it.")
     return name, WorkflowDefinition(workflow, name)
+
+
+def set_budget(budget: Budget | None) -> None:
+    """Limits what all agents of this run use together from now on; what was used before counts too. `None` ends the limit.
+
+    A `deadline` that is a duration begins now. Raises NotInWorkflowError.
+    """
+    spending = current().spending
+    spending.budget = budget
+    spending.since = now()
 
 
 def get_version(change_id: str, minimum: int, maximum: int) -> int:

@@ -14,6 +14,7 @@ from mcp_agent.executor.temporal.runtime import Carried
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import KeptMail
 from mcp_agent.mcp.definitions import CallDownstreamTool, DownstreamResult, DownstreamTool
+from mcp_agent.workflows.llm.functions import CallFunction, FunctionResult
 from mcp_agent.workflows.llm.messages import LLMRequest, LLMResponse, LLMSetup
 
 app = MCPApp("pinned")
@@ -40,6 +41,7 @@ async def test_the_names_of_steps():
     tasks = AppTasks(app)
     assert sorted(tasks.tasks) == [
         "Pinned.step",
+        "mcp_agent.agent.call_function",
         "mcp_agent.llm.generate",
         "mcp_agent.mcp.call_tool",
         "mcp_agent.mcp.list_tools",
@@ -57,6 +59,7 @@ def test_the_names_of_updates_memos_and_headers():
         "CHECK_EXTERN": "mcp_agent_check",
         "OWNER_ATTRIBUTE": "mcp_agent_owner",
         "OWN_MEMO": "mcp_agent.",
+        "OWN_STEPS": "mcp_agent.",
         "RUN_MEMO": "mcp_agent.run",
         "SEAL_EXTERN": "mcp_agent_seal",
         "STATE_MEMO": "mcp_agent.state",
@@ -77,7 +80,9 @@ def test_the_names_of_updates_memos_and_headers():
         (CallDownstreamTool, {"server", "tool", "arguments"}),
         (DownstreamResult, {"content", "structured_content", "is_error"}),
         (LLMRequest, {"conversation", "agent", "provider", "parent", "new", "setup_hash", "setup", "params"}),
-        (LLMResponse, {"message", "head", "stop_reason", "usage"}),
+        (LLMResponse, {"message", "head", "stop_reason", "usage", "model", "cost_usd", "cost_source"}),
+        (CallFunction, {"function", "arguments"}),
+        (FunctionResult, {"content", "is_error"}),
         (LLMSetup, {"instruction", "tools"}),
     ],
 )

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from types import ModuleType
 
+from mcp_agent.activities.functions import CALL_FUNCTION, call_function
 from mcp_agent.activities.llm import LLM_GENERATE, LLMActivities
 from mcp_agent.activities.mcp import MCP_CALL_TOOL, MCP_LIST_TOOLS, MCPActivities
 from mcp_agent.config import Settings
@@ -31,7 +32,7 @@ class AppTasks:
         self._builtin = BuiltinTasks(registry.settings)
         found = {**tasks_beside_workflows(registry), **tasks_of_modules(registry.settings)}
         own = {**found, **tasks_of_methods(registry), **registry.tasks}
-        self.tasks = {**self._builtin.models, **self._builtin.downstream, **own}
+        self.tasks = {**self._builtin.models, **self._builtin.functions, **self._builtin.downstream, **own}
         registry.settings.retry_policies().check_names(self.tasks)
 
     async def aclose(self) -> None:
@@ -40,13 +41,14 @@ class AppTasks:
 
 
 class BuiltinTasks:
-    """The framework's own: `models` call providers, `downstream` talk to MCP servers."""
+    """The framework's own: `models` call providers, `functions` local code, `downstream` MCP servers."""
 
     def __init__(self, settings: Settings) -> None:
         self._llm = LLMActivities(settings)
         self._connections = ConnectionManager(settings.mcp.servers)
         downstream = MCPActivities(self._connections)
         self.models = {LLM_GENERATE: TaskDefinition(LLM_GENERATE, self._llm.generate)}
+        self.functions = {CALL_FUNCTION: TaskDefinition(CALL_FUNCTION, call_function)}
         self.downstream = {
             MCP_LIST_TOOLS: TaskDefinition(MCP_LIST_TOOLS, downstream.list_tools),
             MCP_CALL_TOOL: TaskDefinition(MCP_CALL_TOOL, downstream.call_tool),

@@ -91,19 +91,18 @@ class LLMActivities:
             text = f"Provider `{provider}` needs the package `{error.name}`, which is not installed: install it."
             failure = _refused("MissingPackage", text)
         else:
-            return self._answered(request, reply, client)
+            return self._answered(request, reply)
         raise failure
 
-    def _answered(self, request: LLMRequest, reply: ProviderReply, client: ProviderClient) -> LLMResponse:
-        cost = client.cost(reply)
+    def _answered(self, request: LLMRequest, reply: ProviderReply) -> LLMResponse:
         response = LLMResponse(
             message=reply.message,
             head=head_hash(request.parent, request.setup_hash, request.new, reply.message),
             stop_reason=reply.stop_reason,
             usage=reply.usage,
             model=reply.model,
-            cost_usd=None if cost is None else cost.usd,
-            cost_source=None if cost is None else cost.source,
+            cost_usd=None if reply.cost is None else reply.cost.usd,
+            cost_source=None if reply.cost is None else reply.cost.source,
         )
         self._store.remember(request, response)
         return response

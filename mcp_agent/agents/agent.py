@@ -1,39 +1,28 @@
-"""`Agent`: an instruction, and the downstream MCP servers whose tools it may use. Workflow code."""
+"""`Agent`: an instruction, and what it may call. Workflow code."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from mcp_types import TextContent, ToolResultContent, ToolUseContent
-from pydantic_core import to_json
+from mcp_types import ToolResultContent, ToolUseContent
 
-from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.agents.approval import Approval, ApprovalPolicy
+from mcp_agent.agents.tools import DOWNSTREAM_CALL, AgentTool, HumanInput, ServerTool, function_tool
+from mcp_agent.errors import DefinitionError, WorkflowApplicationError
+from mcp_agent.executor.budget import Budget, Spending
 from mcp_agent.executor.problems import did_you_mean
-from mcp_agent.executor.retry import RetryPolicy
 from mcp_agent.executor.runtime import host
-from mcp_agent.executor.steps import StepCall, StepOptions
+from mcp_agent.executor.steps import StepCall
 from mcp_agent.mcp.catalogue import Catalogue
-from mcp_agent.mcp.definitions import (
-    MCP_CALL_TOOL,
-    MCP_LIST_TOOLS,
-    CallDownstreamTool,
-    DownstreamResult,
-    DownstreamTool,
-)
-from mcp_agent.workflows.llm.augmented_llm import AugmentedLLM, tool_error
-from mcp_agent.workflows.llm.messages import RequestParams, ToolSpec
+from mcp_agent.mcp.definitions import MCP_LIST_TOOLS, DownstreamTool
+from mcp_agent.workflows.llm.augmented_llm import AugmentedLLM, Compaction
+from mcp_agent.workflows.llm.messages import Message, RequestParams, ToolSpec, tool_error
 
 L = TypeVar("L", bound=AugmentedLLM)
-
-DOWNSTREAM_CALL = StepOptions(
-    start_to_close_timeout=timedelta(minutes=10),
-    heartbeat_timeout=timedelta(seconds=10),
-    retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=20), maximum_attempts=5),
-)
 
 
 class Agent:
@@ -43,64 +32,109 @@ class Agent:
 
     Args:
         name: For logs, usage and status.
-        instruction: The system prompt, or a function that gives it.
+        instruction: The system prompt, or a function that gives it. It is asked before each answer, and must be pure.
         server_names: Downstream servers of the `mcp.servers` section. Their tools are listed once for each `Agent` object.
+        functions: Local functions as tools: under `@workflow_task`, methods of the workflow class, or any at the top of a
+            module. Each call is a step. Docstring and annotations tell the model how to call them.
+        human_input: Whether it may ask a person, with the tool `human_input`.
+        tool_filter: By server the names of the tools it may use; all of a server that is not named.
+        approval: By tool (`server.tool`, or a function's name), server or `*` whether a person must allow a call.
+        budget: What it may use at most, in all its conversations.
+
+    Raises:
+        DefinitionError: A function cannot be a tool, or a filter or rule is for something that is not there.
     """
 
-    def __init__(self, name: str, instruction: str | Callable[[], str] = "", server_names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        instruction: str | Callable[[], str] = "",
+        server_names: Sequence[str] | None = None,
+        functions: Sequence[Callable[..., Any]] | None = None,
+        *,
+        human_input: bool = False,
+        tool_filter: Mapping[str, Collection[str]] | None = None,
+        approval: Mapping[str, Approval] | None = None,
+        budget: Budget | None = None,
+    ) -> None:
         self.name = name
-        self._instruction = instruction
         self.server_names = list(server_names or ())
-        self._catalogue: Catalogue | None = None
+        self.spending = Spending(f"Agent `{name}`", budget)
+        self._instruction = instruction
+        self._own = [*map(function_tool, functions or ()), *([HumanInput()] if human_input else [])]
+        self._filter = {server: frozenset(tools) for server, tools in (tool_filter or {}).items()}
+        self._approval = ApprovalPolicy(approval or {}, self.server_names)
+        self._tools: dict[str, AgentTool] | None = None
         self._listing: asyncio.Lock = asyncio.Lock()
+        self._check_names()
 
     @property
     def instruction(self) -> str:
         return self._instruction if isinstance(self._instruction, str) else self._instruction()
 
     async def __aenter__(self) -> Agent:
-        await self._tools()
+        await self._listed()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Nothing to close: see the class."""
 
-    async def attach_llm(self, llm_class: type[L], default_request_params: RequestParams | None = None) -> L:
-        """A model with this agent's instruction and tools, and a conversation of its own."""
-        return llm_class(self, default_request_params)
+    async def attach_llm(
+        self,
+        llm_class: type[L],
+        default_request_params: RequestParams | None = None,
+        *,
+        history: Sequence[Message] = (),
+        compaction: Compaction | None = None,
+    ) -> L:
+        """A model with this agent's instruction and tools, and a conversation of its own. See `AugmentedLLM`."""
+        return llm_class(self, default_request_params, history=history, compaction=compaction)
 
     async def tool_specs(self) -> list[ToolSpec]:
         """The tools as a model sees them, in a stable order."""
-        return (await self._tools()).specs()
+        return [tool.spec for tool in (await self._listed()).values()]
 
     async def call_tool(self, call: ToolUseContent) -> ToolResultContent:
         """Runs a tool that the model asked for. A tool that fails is told to the model; it does not fail the run."""
-        catalogue = await self._tools()
-        tool = catalogue.find(call.name)
+        tools = await self._listed()
+        tool = tools.get(call.name)
         if tool is None:
-            return tool_error(call, f"There is no tool `{call.name}`. {did_you_mean(call.name, catalogue.names())}")
-        request = CallDownstreamTool(server=tool.server, tool=tool.name, arguments=call.input)
-        try:
-            result: DownstreamResult = await host().run_step(
-                StepCall(MCP_CALL_TOOL, (request,), DOWNSTREAM_CALL, DownstreamResult)
-            )
-        except WorkflowApplicationError as error:
-            return tool_error(call, f"Tool `{call.name}` failed ({error.type}): {error.message}")
-        return ToolResultContent(
-            tool_use_id=call.id,
-            content=list(result.content) or [TextContent(text=to_json(result.structured_content).decode())],
-            is_error=result.is_error or None,
-        )
+            return tool_error(call, f"There is no tool `{call.name}`. {did_you_mean(call.name, tools)}")
+        refusal = await self._approval.refusal(self.name, call, tool.names)
+        return await tool.call(call) if refusal is None else tool_error(call, refusal)
 
-    async def _tools(self) -> Catalogue:
+    async def _listed(self) -> dict[str, AgentTool]:
         async with self._listing:
-            if self._catalogue is None:
+            if self._tools is None:
                 listed = await asyncio.gather(*(self._list(server) for server in self.server_names))
-                self._catalogue = Catalogue([tool for tools in listed for tool in tools])
-            return self._catalogue
+                own = {tool.spec.name: tool for tool in self._own}
+                catalogue = Catalogue((tool for tools in listed for tool in tools), taken=own)
+                served = {spec.name: ServerTool(tool, spec) for spec, tool in catalogue.entries()}
+                self._tools = {**served, **own}
+            return self._tools
 
     async def _list(self, server: str) -> list[DownstreamTool]:
         tools: list[DownstreamTool] = await host().run_step(
             StepCall(MCP_LIST_TOOLS, (server,), DOWNSTREAM_CALL, list[DownstreamTool])
         )
-        return tools
+        wanted = self._filter.get(server)
+        if wanted is None:
+            return tools
+        names = {tool.name for tool in tools}
+        for name in sorted(wanted - names):
+            raise WorkflowApplicationError(
+                f"`tool_filter` of agent `{self.name}` names `{name}` of `{server}`. {did_you_mean(name, names)}",
+                type="UnknownTool",
+                non_retryable=True,
+            )
+        return [tool for tool in tools if tool.name in wanted]
+
+    def _check_names(self) -> None:
+        twice = [name for name, number in Counter(tool.spec.name for tool in self._own).items() if number > 1]
+        if twice:
+            raise DefinitionError(f"Agent `{self.name}` has two functions `{twice[0]}`: rename one.")
+        for server in self._filter:
+            if server not in self.server_names:
+                hint = did_you_mean(server, self.server_names)
+                raise DefinitionError(f"`tool_filter` of agent `{self.name}` names server `{server}`. {hint}")
+        self._approval.check_names(self.name, {tool.spec.name for tool in self._own})

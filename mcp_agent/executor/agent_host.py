@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextvars import ContextVar
+from datetime import datetime, timedelta
 from typing import Any
 
-from mcp_agent.executor.runs import RunUsage
+from mcp_agent.errors import NotInWorkflowError
+from mcp_agent.executor.budget import Spending
+from mcp_agent.executor.runs import CallUsage, RunUsage
 from mcp_agent.executor.steps import StepCall
 
 
@@ -14,12 +18,14 @@ class AgentHost(ABC):
     """Makes the calls of agents, and keeps what they share.
 
     Attributes:
-        usage: Tokens of all model calls.
+        usage: What all model calls and tool calls have used.
+        spending: What of that counts for the budget of the run.
         known_setups: Hashes of the instructions and tools that model calls have carried whole.
     """
 
     def __init__(self) -> None:
         self.usage: RunUsage | None = None
+        self.spending = Spending("The run")
         self.known_setups: set[str] = set()
         self._names: dict[str, int] = {}
 
@@ -35,6 +41,33 @@ class AgentHost(ABC):
     @abstractmethod
     def publish(self, *, failed: bool = False) -> None:
         """Told when what it keeps has changed."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The time, with time zone UTC; in a run the same on replay."""
+
+    async def ask(
+        self,
+        *,
+        kind: str,
+        name: str,
+        message: str,
+        schema: dict[str, Any] | None = None,
+        check: Callable[[Any], Any] | None = None,
+        timeout: timedelta | None = None,
+    ) -> Any:
+        """Puts a question to a person and waits for the answer's payload.
+
+        Raises:
+            TimeoutError: Nobody answered in time; the question is withdrawn.
+            NotInWorkflowError: Only a run can be answered.
+        """
+        raise NotInWorkflowError(f"`{name}` cannot be asked here: only a run has somebody to ask.")
+
+    def used(self, agent: str, usage: CallUsage) -> None:
+        """Counts what a call of the agent has used; `publish` tells it."""
+        self.usage = (self.usage or RunUsage()).plus_of(agent, usage)
+        self.spending.used = self.spending.used.plus(usage)
 
     def unique(self, name: str) -> str:
         """`name` the first time, then `name#2`, `name#3`: a stable name for the nth of its kind."""

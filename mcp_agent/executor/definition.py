@@ -104,10 +104,10 @@ class WorkflowDefinition:
         return _bind_positional(self.run, self.arguments, args)
 
 
-def arguments_model(method: Callable[..., Any]) -> type[BaseModel]:
-    """A model of a method's parameters; unknown fields are refused."""
+def arguments_model(method: Callable[..., Any], *, skip: int = 1) -> type[BaseModel]:
+    """A model of a method's parameters; unknown fields are refused. `skip`: 0 for a plain function, which has no `self`."""
     fields: dict[str, Any] = {}
-    for parameter in resolved_parameters(method):
+    for parameter in resolved_parameters(method, skip=skip):
         required = parameter.default is inspect.Parameter.empty
         default = ... if required else parameter.default
         # An alias keeps names that pydantic would not take as fields (`schema`, `_x`).
@@ -119,9 +119,9 @@ def arguments_model(method: Callable[..., Any]) -> type[BaseModel]:
         raise DefinitionError(f"`{method.__qualname__}` takes what has no JSON form: {why}") from None
 
 
-def bind(method: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:
-    """See `WorkflowDefinition.bind`."""
-    return _bind(arguments_model(method), arguments)
+def bind(method: Callable[..., Any], arguments: Mapping[str, Any], *, skip: int = 1) -> list[Any]:
+    """See `WorkflowDefinition.bind`, and `arguments_model` for `skip`."""
+    return _bind(arguments_model(method, skip=skip), arguments)
 
 
 def _bind(model: type[BaseModel], arguments: Mapping[str, Any]) -> list[Any]:

@@ -46,10 +46,11 @@ class Handler:
         return sum(parameter.default is inspect.Parameter.empty for parameter in parameters)
 
 
-def resolved_parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters of an unbound method without `self`; annotations that are text are looked up."""
+def resolved_parameters(method: Callable[..., Any], *, skip: int = 1) -> list[inspect.Parameter]:
+    """The parameters of an unbound method without `self` (`skip`: 0 for a plain function); annotations that are text are
+    looked up."""
     hints = typing.get_type_hints(method, include_extras=True)
-    parameters = list(inspect.signature(method).parameters.values())[1:]
+    parameters = list(inspect.signature(method).parameters.values())[skip:]
     return [p.replace(annotation=hints.get(p.name, Any)) for p in parameters]
 
 

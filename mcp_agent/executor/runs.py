@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -81,13 +81,72 @@ class Progress(_Record):
     message: str | None = None
 
 
-class RunUsage(_Record):
-    """Tokens that the run's model calls used; a cost only where a price is known."""
+class CallUsage(_Record):
+    """What one model call, or several, used.
+
+    Attributes:
+        input_tokens: All that was read, including what came from a cache.
+        output_tokens: All that was written, including reasoning.
+        cached_input_tokens: The part of the input that came from the provider's cache.
+        model_calls: How often a model was asked.
+        tool_calls: How many tools were called.
+        cost_usd: In US dollars; `None` as soon as one call has no known price: a part would be taken for the whole.
+        cost_source: Where prices are from, or which model has none.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
     cost_usd: float | None = None
     cost_source: str | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Read and written."""
+        return self.input_tokens + self.output_tokens
+
+    def plus(self, other: CallUsage) -> Self:
+        """Both together."""
+        cost, source = _costs(self, other)
+        return self.model_copy(
+            update={
+                "input_tokens": self.input_tokens + other.input_tokens,
+                "output_tokens": self.output_tokens + other.output_tokens,
+                "cached_input_tokens": self.cached_input_tokens + other.cached_input_tokens,
+                "model_calls": self.model_calls + other.model_calls,
+                "tool_calls": self.tool_calls + other.tool_calls,
+                "cost_usd": cost,
+                "cost_source": source,
+            }
+        )
+
+
+def _costs(one: CallUsage, other: CallUsage) -> tuple[float | None, str | None]:
+    if one.model_calls == 0 or other.model_calls == 0:
+        asked = other if one.model_calls == 0 else one
+        return asked.cost_usd, asked.cost_source
+    if one.cost_usd is None or other.cost_usd is None:
+        return None, one.cost_source if one.cost_usd is None else other.cost_source
+    return one.cost_usd + other.cost_usd, one.cost_source
+
+
+AGENTS_TOLD = 50
+OTHER_AGENTS = "(others)"
+
+
+class RunUsage(CallUsage):
+    """What a run used, and each of its agents; from the 51st on they are counted together."""
+
+    agents: dict[str, CallUsage] = {}
+
+    def plus_of(self, agent: str, used: CallUsage) -> RunUsage:
+        """With what `agent` has used now."""
+        known = agent in self.agents or len(self.agents) < AGENTS_TOLD
+        name = agent if known else OTHER_AGENTS
+        before = self.agents.get(name, CallUsage())
+        return self.plus(used).model_copy(update={"agents": {**self.agents, name: before.plus(used)}})
 
 
 class PublicState(_Record):

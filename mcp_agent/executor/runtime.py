@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -25,6 +25,7 @@ from mcp_agent.executor.agent_host import AgentHost, direct_host
 from mcp_agent.executor.children import ChildHandle, ChildOptions
 from mcp_agent.executor.runs import Progress, PublicState
 from mcp_agent.executor.scoped import Scoped
+from mcp_agent.executor.workflow_result import WorkflowResult, as_result
 from mcp_agent.executor.workflow_signal import Check, Mailbox, Signal
 
 
@@ -59,10 +60,6 @@ class WorkflowRuntime(AgentHost):
     @abstractmethod
     def logger(self) -> logging.Logger | logging.LoggerAdapter[Any]:
         """Does not repeat on replay."""
-
-    @abstractmethod
-    def now(self) -> datetime:
-        """The run's time, with time zone UTC."""
 
     @abstractmethod
     def random(self) -> random.Random: ...
@@ -117,6 +114,14 @@ class WorkflowRuntime(AgentHost):
     def public_state(self, *, failed: bool = False) -> PublicState:
         return PublicState(pending_inputs=self.mailbox.pending(), progress=self.progress, usage=self.usage, failed=failed)
 
+    def concluded(self, value: Any) -> WorkflowResult[Any]:
+        """What `run` returned as its result, with what it used among the metadata."""
+        result = as_result(value)
+        if self.usage is None or "usage" in result.metadata:
+            return result
+        usage = self.usage.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        return result.model_copy(update={"metadata": {**result.metadata, "usage": usage}})
+
     def child_id(self, workflow: str) -> str:
         """A public id for a child: like that of any run, and the same on replay."""
         return f"{workflow}.{base64.b32encode(self.uuid4().bytes).decode().rstrip('=').lower()}"
@@ -131,11 +136,6 @@ class WorkflowRuntime(AgentHost):
         check: Check | None = None,
         timeout: timedelta | None = None,
     ) -> Any:
-        """Puts a question to a person and waits for the answer's payload.
-
-        Raises:
-            TimeoutError: Nobody answered in time; the question is withdrawn.
-        """
         request = self.mailbox.open(kind=kind, name=name, message=message, schema=schema, created_at=self.now(), check=check)
         request_id = request.request_id
         asked = not self.mailbox.resolved(request_id)

@@ -15,11 +15,12 @@ _HASH = 8
 
 
 class Catalogue:
-    """Tools by `<server>_<tool>`. A name that is too long, or that two tools would share, ends in a hash of both parts."""
+    """Tools by `<server>_<tool>`. A name that is too long, that two tools would share, or that is taken, ends in a hash of
+    both parts."""
 
-    def __init__(self, tools: Iterable[DownstreamTool]) -> None:
+    def __init__(self, tools: Iterable[DownstreamTool], taken: Iterable[str] = ()) -> None:
         listed = sorted(tools, key=lambda tool: (tool.server, tool.name))
-        plain = Counter(_plain(tool) for tool in listed)
+        plain = Counter([*(_plain(tool) for tool in listed), *taken])
         self._tools = {_name(tool, unique=plain[_plain(tool)] == 1): tool for tool in listed}
 
     def names(self) -> list[str]:
@@ -29,8 +30,12 @@ class Catalogue:
         return self._tools.get(name)
 
     def specs(self) -> list[ToolSpec]:
+        return [spec for spec, _ in self.entries()]
+
+    def entries(self) -> list[tuple[ToolSpec, DownstreamTool]]:
+        """Each tool as a model sees it, and what it is."""
         return [
-            ToolSpec(name=name, description=tool.description, input_schema=tool.input_schema)
+            (ToolSpec(name=name, description=tool.description, input_schema=tool.input_schema), tool)
             for name, tool in self._tools.items()
         ]
 

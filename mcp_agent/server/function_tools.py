@@ -7,11 +7,11 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from mcp_types import CallToolResult, ContentBlock, TextContent, Tool, ToolAnnotations
+from mcp_types import CallToolResult, Tool, ToolAnnotations
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from mcp_agent.app import FunctionTool
 from mcp_agent.errors import CallError
@@ -24,6 +24,7 @@ from mcp_agent.server.names import check_name
 from mcp_agent.server.run import Run
 from mcp_agent.server.runs import Runs
 from mcp_agent.server.workflow_tools import GENERIC
+from mcp_agent.workflows.llm.functions import content_of
 
 
 class FunctionTools:
@@ -148,20 +149,8 @@ def _outcome(tool: FunctionTool, task: asyncio.Task[Any]) -> CallToolResult:
 
 
 def _as_result(value: Any) -> CallToolResult:
-    """A function's value: MCP content as it is, text as text, anything else as JSON."""
     if isinstance(value, CallToolResult):
         to_json(value)  # what cannot be sent is an error now, and no answer later
         return value
-    if isinstance(value, str):
-        value.encode()
-        return CallToolResult(content=[TextContent(text=value)])
-    if isinstance(value, ContentBlock):
-        to_json(value)
-        return CallToolResult(content=[value])
-    if isinstance(value, list) and value and all(isinstance(item, ContentBlock) for item in cast("list[Any]", value)):
-        to_json(value)
-        return CallToolResult(content=cast("list[ContentBlock]", value))
-    data = to_json(value)
-    structured = from_json(data)
-    block = TextContent(text=data.decode())
-    return CallToolResult(content=[block], structured_content=structured if isinstance(structured, dict) else None)
+    content, structured = content_of(value)
+    return CallToolResult(content=content, structured_content=structured)

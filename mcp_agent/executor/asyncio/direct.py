@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from mcp_agent.activities.builtin import BuiltinTasks
@@ -35,12 +36,15 @@ class DirectHost(AgentHost):
     async def run_step(self, call: StepCall) -> Any:
         if self._builtin is None:
             self._builtin = BuiltinTasks(self._settings)
-        tasks = {**self._builtin.models, **self._shared, **self._builtin.downstream}
+        tasks = {**self._builtin.models, **self._builtin.functions, **self._shared, **self._builtin.downstream}
         runner = StepRunner(tasks, self._settings.retry_policies())
         step = current_step()
         run_id = step.run_id if step is not None else ""
         info = RunInfo(run_id, step.workflow if step is not None else "", run_id)
         return await runner.run(call, self._journal, info, lambda: None)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     def publish(self, *, failed: bool = False) -> None:
         """Nobody watches."""

@@ -34,7 +34,7 @@ from mcp_agent.executor.payloads import decode, encode, reading, round_trip
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
 from mcp_agent.executor.start_options import StartOptions
 from mcp_agent.executor.steps import StepCall
-from mcp_agent.executor.workflow import WorkflowResult, as_result
+from mcp_agent.executor.workflow import WorkflowResult
 
 logger = logging.getLogger("mcp_agent.workflow")
 _PLAIN = WorkflowResult[Any]
@@ -113,7 +113,7 @@ class InProcessRun(runtime.WorkflowRuntime):
             if self._options.start_delay is not None:
                 await asyncio.sleep(self._options.start_delay.total_seconds())
             try:
-                result = as_result(await self._run_through(args))
+                result = self.concluded(await self._run_through(args))
             finally:
                 await self._settle()
             stored = encode(result, f"The result of `{self.definition.name}`")

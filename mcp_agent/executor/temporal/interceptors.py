@@ -48,7 +48,6 @@ from mcp_agent.executor.temporal.names import (
     SEAL_EXTERN,
 )
 from mcp_agent.executor.temporal.runtime import TemporalRuntime
-from mcp_agent.executor.workflow import as_result
 
 
 class AgentInterceptor(Interceptor):
@@ -150,7 +149,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
                 if len(input.args) < len(inspect.signature(input.run_fn).parameters) - 1:  # a client of somebody else's
                     input.args = _typed(positional_types(input.run_fn), input.args, "An argument of `run`")
                 try:
-                    result = as_result(await super().execute_workflow(input))
+                    result = self._runtime.concluded(await super().execute_workflow(input))
                 finally:
                     await self._runtime.settling.wait()
                 name = self._runtime.info.workflow

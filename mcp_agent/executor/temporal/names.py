@@ -2,6 +2,7 @@
 
 ANSWER_UPDATE = "mcp_agent.answer"
 OWN_MEMO = "mcp_agent."
+OWN_STEPS = "mcp_agent."
 RUN_MEMO = "mcp_agent.run"
 STATE_MEMO = "mcp_agent.state"
 WORKFLOW_ATTRIBUTE = "mcp_agent_workflow"

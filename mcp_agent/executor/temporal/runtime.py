@@ -26,7 +26,7 @@ from mcp_agent.executor.continuing import VersionRemoved
 from mcp_agent.executor.definition import input_digest
 from mcp_agent.executor.payloads import check_size, decode, encode, json_of, reading
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike
-from mcp_agent.executor.runs import RunUsage
+from mcp_agent.executor.runs import CallUsage, RunUsage
 from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.temporal import limits
 from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
@@ -194,6 +194,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
             carried: Carried = workflow.payload_converter().from_payload(payload, Carried)
             self.mailbox.restore(carried.mail)
             self.usage = carried.usage
+            self.spending.used = carried.usage or CallUsage()
 
     async def run_step(self, call: StepCall) -> Any:
         self._check_history()

@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution as RunReference
-from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState
+from temporalio.api.enums.v1 import EventType, PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
@@ -23,10 +23,10 @@ from temporalio.client import (
 from temporalio.exceptions import TerminatedError
 
 from mcp_agent.errors import EncryptionError
-from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState
+from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState, partial_text_of
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.endings import failure_of, failure_text, termination_of
-from mcp_agent.executor.temporal.names import OWN_MEMO, STATE_MEMO
+from mcp_agent.executor.temporal.names import OWN_MEMO, OWN_STEPS, STATE_MEMO
 from mcp_agent.executor.temporal.versioning import TAKE_OVER_WITHIN, serving
 from mcp_agent.executor.workflow import WorkflowResult
 
@@ -109,11 +109,20 @@ async def _step(client: Client, pending: PendingActivityInfo) -> StepState:
     failed = pending.HasField("last_failure")
     failure = await failure_text(client.data_converter, pending.last_failure) if failed else None
     waits = pending.HasField("next_attempt_schedule_time")
+    told = await client.data_converter.decode(pending.heartbeat_details.payloads) if _tells(pending) else []
     return StepState(
         name=pending.activity_type.name,
         attempt=max(pending.attempt, 1),
         last_error=failure,
         next_retry_at=_time(pending.next_attempt_schedule_time) if waits else None,
+        partial_text=partial_text_of(told),
+    )
+
+
+def _tells(pending: PendingActivityInfo) -> bool:
+    """Whether its heartbeats may hold an answer that grows: what an attempt that has failed told last is over."""
+    return (
+        pending.activity_type.name.startswith(OWN_STEPS) and pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
     )
 
 

@@ -1,76 +1,26 @@
-"""The agent's loop: ask the model, call the tools it asks for, ask again. Workflow code; every call outside is a step."""
+"""`AugmentedLLM`: a model with an agent's instruction and tools. Workflow code."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from mcp_types import ToolResultContent, ToolUseContent
-
-from mcp_agent.errors import WorkflowApplicationError
-from mcp_agent.executor.retry import RetryPolicy
-from mcp_agent.executor.runs import RunUsage
+from mcp_agent.errors import IncompleteAnswerError, StructuredAnswerError
 from mcp_agent.executor.runtime import host
-from mcp_agent.executor.steps import StepCall, StepOptions
-from mcp_agent.workflows.llm.messages import (
-    LLM_GENERATE,
-    LLMRequest,
-    LLMResponse,
-    LLMSetup,
-    Message,
-    RequestParams,
-    StopReason,
-    Usage,
-    invalid_input,
-)
+from mcp_agent.workflows.llm.compaction import Compaction
+from mcp_agent.workflows.llm.generation import COMPLETE, Generation
+from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
+from mcp_agent.workflows.llm.structured import AnswerType
+from mcp_agent.workflows.llm.thread import Dialogue, Thread
+from mcp_agent.workflows.llm.turns import Turns
 
 if TYPE_CHECKING:
     from mcp_agent.agents.agent import Agent
 
-DEFAULT_MAX_TURNS = 25
-COMPLETE: frozenset[StopReason] = frozenset({"end_turn", "stop_sequence"})
+T = TypeVar("T")
 
-MODEL_CALL = StepOptions(
-    start_to_close_timeout=timedelta(minutes=10),
-    schedule_to_close_timeout=timedelta(minutes=30),
-    heartbeat_timeout=timedelta(seconds=10),
-    retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=10),
-)
-
-
-class IncompleteAnswerError(WorkflowApplicationError):
-    """The model's answer is cut off, refused, filtered or empty. `details` holds the stop reason and the text so far."""
-
-    def __init__(self, agent: str, stop_reason: StopReason, text: str) -> None:
-        super().__init__(
-            f"The answer to agent `{agent}` ended with `{stop_reason}`: use `generate` to handle such answers.",
-            stop_reason,
-            text,
-            non_retryable=True,
-        )
-        self.stop_reason = stop_reason
-        self.text = text
-
-
-class Generation(list[Message]):
-    """The model's messages of one `generate`, in order.
-
-    Attributes:
-        stop_reason: Why the last one ended; anything but `end_turn` and `stop_sequence` is no full answer.
-        usage: Tokens of all of them.
-    """
-
-    def __init__(self, messages: Sequence[Message], stop_reason: StopReason, usage: Usage) -> None:
-        super().__init__(messages)
-        self.stop_reason: StopReason = stop_reason
-        self.usage = usage
-
-    @property
-    def text(self) -> str:
-        """The text of the last message."""
-        return self[-1].text
+REASKS = 2
+"""How often a model is told that its answer does not fit the type."""
 
 
 class AugmentedLLM:
@@ -81,15 +31,30 @@ class AugmentedLLM:
     Args:
         agent: Whose instruction and tools.
         default_request_params: Used where a call says nothing.
+        history: A conversation to go on with, such as `history` of another one, or of the run before `continue_as_new`.
+        compaction: When and how a long conversation is made shorter; by default it is not.
     """
 
     provider: ClassVar[str]
 
-    def __init__(self, agent: Agent, default_request_params: RequestParams | None = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        default_request_params: RequestParams | None = None,
+        *,
+        history: Sequence[Message] = (),
+        compaction: Compaction | None = None,
+    ) -> None:
         self.agent = agent
         self.default_request_params = default_request_params or RequestParams()
+        self._compaction = compaction
         self._conversation = host().unique(agent.name)
-        self._head: str | None = None
+        self._dialogue = Dialogue(Thread(tuple(history)))
+
+    @property
+    def history(self) -> list[Message]:
+        """What was said so far: messages, tool calls and their results."""
+        return list(self._dialogue.thread.messages)
 
     async def generate(
         self, message: str | Message | Sequence[Message], request_params: RequestParams | None = None
@@ -97,83 +62,70 @@ class AugmentedLLM:
         """Has the model answer, with as many tool calls as it wants, up to `max_turns`.
 
         Raises:
-            WorkflowApplicationError: The provider failed for good, by the class name of its error; or type
-                `MaxTurnsExceeded`.
+            MaxTurnsExceeded: It still asks for tools then.
+            BudgetExceeded: The run or the agent has used what it may use.
+            WorkflowApplicationError: The provider failed for good, by the class name of its error.
         """
-        params = (request_params or RequestParams()).over(self.default_request_params)
-        setup = await self._setup(params)
-        new = _messages(message)
-        apart = params.use_history is False
-        head = None if apart else self._head
-        replies: list[LLMResponse] = []
-        for _ in range(params.max_turns or DEFAULT_MAX_TURNS):
-            reply = await self._ask(new, setup, params, head)
-            replies.append(reply)
-            head = reply.head
-            self._head = self._head if apart else head
-            calls = reply.message.tool_uses
-            if not calls or reply.stop_reason not in ("tool_use", "end_turn", "stop_sequence"):
-                usage = sum((r.usage for r in replies), Usage())
-                return Generation([r.message for r in replies], reply.stop_reason, usage)
-            results = await asyncio.gather(*(self._call(call) for call in calls))
-            new = [Message.user(results)]
-        raise WorkflowApplicationError(
-            f"Agent `{self.agent.name}` still asks for tools after {len(replies)} turns: raise `max_turns`.",
-            type="MaxTurnsExceeded",
-            non_retryable=True,
-        )
+        params = self._params(request_params)
+        return await self._turns(params, self._dialogue_for(params)).answer(_messages(message), await self._setup(params))
 
     async def generate_str(self, message: str | Message | Sequence[Message], request_params: RequestParams | None = None) -> str:
         """The text of the model's answer.
 
         Raises:
             IncompleteAnswerError: The answer is cut off, refused, filtered or empty.
-            WorkflowApplicationError: As `generate`.
+            MaxTurnsExceeded, BudgetExceeded, WorkflowApplicationError: As `generate`.
         """
-        generation = await self.generate(message, request_params)
+        return self._whole(await self.generate(message, request_params))
+
+    async def generate_structured(
+        self,
+        message: str | Message | Sequence[Message],
+        response_model: type[T],
+        request_params: RequestParams | None = None,
+    ) -> T:
+        """The model's answer as a value of `response_model`.
+
+        The provider is given the schema; the answer is checked in any case, and the model is told what is wrong with it and
+        asked again, twice at most.
+
+        Raises:
+            StructuredAnswerError: The third answer does not fit either; the error holds it.
+            IncompleteAnswerError, MaxTurnsExceeded, BudgetExceeded, WorkflowApplicationError: As `generate_str`.
+        """
+        params = self._params(request_params)
+        dialogue, new = self._dialogue_for(params), _messages(message)
+        expected = AnswerType(response_model)
+        setup = (await self._setup(params)).model_copy(update={"response_schema": expected.schema})
+        asked = 0
+        while True:
+            text = self._whole(await self._turns(params, dialogue).answer(new, setup))
+            try:
+                return expected.read(text)
+            except ValueError as error:
+                problem = str(error)
+            asked += 1
+            if asked > REASKS:
+                raise StructuredAnswerError(self.agent.name, expected.name, problem, text)
+            new = [Message.user(f"The answer does not fit the schema: {problem}. Answer again, with the JSON object alone.")]
+
+    def _params(self, given: RequestParams | None) -> RequestParams:
+        return (given or RequestParams()).over(self.default_request_params)
+
+    def _dialogue_for(self, params: RequestParams) -> Dialogue:
+        return Dialogue() if params.use_history is False else self._dialogue
+
+    def _whole(self, generation: Generation) -> str:
         if generation.stop_reason not in COMPLETE:
             raise IncompleteAnswerError(self.agent.name, generation.stop_reason, generation.text)
         return generation.text
 
+    def _turns(self, params: RequestParams, dialogue: Dialogue) -> Turns:
+        return Turns(self.agent, self.provider, self._conversation, params, dialogue, self._compaction)
+
     async def _setup(self, params: RequestParams) -> LLMSetup:
         instruction = params.system_prompt if params.system_prompt is not None else self.agent.instruction
         return LLMSetup(instruction=instruction or None, tools=await self.agent.tool_specs())
-
-    async def _ask(self, new: list[Message], setup: LLMSetup, params: RequestParams, head: str | None) -> LLMResponse:
-        on = host()
-        setup_hash = setup.hash()
-        request = LLMRequest(
-            conversation=self._conversation,
-            agent=self.agent.name,
-            provider=self.provider,
-            parent=head,
-            new=new,
-            setup_hash=setup_hash,
-            setup=None if setup_hash in on.known_setups else setup,
-            params=params.for_call(),
-        )
-        on.known_setups.add(setup_hash)
-        response: LLMResponse = await on.run_step(StepCall(LLM_GENERATE, (request,), MODEL_CALL, LLMResponse))
-        before = on.usage or RunUsage()
-        on.usage = RunUsage(
-            input_tokens=before.input_tokens + response.usage.input_tokens,
-            output_tokens=before.output_tokens + response.usage.output_tokens,
-        )
-        on.publish()
-        return response
-
-    async def _call(self, call: ToolUseContent) -> ToolResultContent:
-        problem = invalid_input(call)
-        if problem is not None:
-            return tool_error(call, f"The arguments of `{call.name}` are no JSON object: {problem.error}. Call it again.")
-        return await self.agent.call_tool(call)
-
-
-def tool_error(call: ToolUseContent, text: str) -> ToolResultContent:
-    """A failed call as the model reads it: it can try something else, and the run goes on."""
-    return ToolResultContent.model_validate(
-        {"type": "tool_result", "toolUseId": call.id, "content": [{"type": "text", "text": text}], "isError": True}
-    )
 
 
 def _messages(message: str | Message | Sequence[Message]) -> list[Message]:
@@ -182,4 +134,4 @@ def _messages(message: str | Message | Sequence[Message]) -> list[Message]:
     return [message] if isinstance(message, Message) else list(message)
 
 
-__all__ = ["AugmentedLLM", "Generation", "IncompleteAnswerError", "RequestParams"]
+__all__ = ["AugmentedLLM", "Compaction", "Generation", "IncompleteAnswerError", "RequestParams"]

@@ -128,6 +128,11 @@ def tool_use(call_id: str, name: str, arguments: dict[str, Any] | InvalidInput) 
     return ToolUseContent(id=call_id, name=name, input=arguments)
 
 
+def tool_error(call: ToolUseContent, text: str) -> ToolResultContent:
+    """A failed call as the model reads it: it can try something else, and the run goes on."""
+    return ToolResultContent(tool_use_id=call.id, content=[TextContent(text=text)], is_error=True)
+
+
 def invalid_input(call: ToolUseContent) -> InvalidInput | None:
     """What is wrong with the call's arguments, or `None`.
 

@@ -55,12 +55,13 @@ class CallContext:
 
 
 class ProviderReply(NamedTuple):
-    """What a provider answered, in this package's terms."""
+    """What a provider answered, in this package's terms; `cost` where its price is known."""
 
     message: Message
     stop_reason: StopReason
     usage: Usage
     model: str
+    cost: Cost | None = None
 
 
 class ProviderClient(Protocol):
@@ -93,10 +94,6 @@ class ProviderClient(Protocol):
         Raises:
             ProviderError: No usable answer; it says whether to try again.
         """
-        ...
-
-    def cost(self, reply: ProviderReply) -> Cost | None:
-        """What an answer cost, where its price is known."""
         ...
 
     def secrets(self) -> list[str]:

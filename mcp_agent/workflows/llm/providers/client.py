@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from mcp_agent.observability.pricing import Cost, cost_of, load_prices
+from mcp_agent.observability.pricing import cost_of, load_prices
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderError, ProviderReply
 from mcp_agent.workflows.llm.providers.models import ModelTraits, preferred
@@ -78,7 +78,8 @@ class SDKClient(ABC):
         model = self.model(params)
         await self.open()
         try:
-            return await self._ask(self._client, setup, messages, params, model, context)
+            reply = await self._ask(self._client, setup, messages, params, model, context)
+            return reply._replace(cost=cost_of(self.section, reply.model, reply.usage, self._settings.base_url))
         except Exception as error:
             failure = error if isinstance(error, ProviderError) else self._failure(error)
             if failure is None:
@@ -103,9 +104,6 @@ class SDKClient(ABC):
             if self._client is None:
                 await asyncio.gather(asyncio.to_thread(self._import), asyncio.to_thread(load_prices))
                 self._client = self._connect()
-
-    def cost(self, reply: ProviderReply) -> Cost | None:
-        return cost_of(self.section, reply.model, reply.usage, self._settings.base_url)
 
     def secrets(self) -> list[str]:
         address = urlsplit(self.base_url)

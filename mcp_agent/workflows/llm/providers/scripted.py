@@ -103,6 +103,7 @@ class ScriptedReply(_Part):
         turn: The only turn it is for.
         any_turn: It fits every turn for which there is nothing else.
         usage: What it counts; by default a token for every four characters.
+        cost_usd: What it costs; by default no price is known.
     """
 
     text: str = ""
@@ -114,6 +115,7 @@ class ScriptedReply(_Part):
     turn: int | None = Field(default=None, ge=0)
     any_turn: bool = False
     usage: Usage | None = None
+    cost_usd: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _one_place(self) -> ScriptedReply:
@@ -239,9 +241,6 @@ class ScriptedClient:
     async def open(self) -> None:
         """There is nothing to open."""
 
-    def cost(self, reply: ProviderReply) -> Cost | None:
-        """It costs nothing, and that is no price."""
-
     def secrets(self) -> list[str]:
         return []
 
@@ -286,7 +285,8 @@ def _answer(reply: ScriptedReply, turn: int, messages: list[Message]) -> Provide
         content.append(tool_use(call.id or f"call_{turn}_{place}", call.name, known))
     message = Message.assistant(content)
     stop_reason = reply.finish_reason or ("tool_use" if reply.tool_calls else "end_turn" if content else "empty")
-    return ProviderReply(message, stop_reason, reply.usage or _usage(messages, message), MODEL)
+    cost = None if reply.cost_usd is None else Cost(reply.cost_usd, "script")
+    return ProviderReply(message, stop_reason, reply.usage or _usage(messages, message), MODEL, cost)
 
 
 def _usage(messages: list[Message], answer: Message) -> Usage:

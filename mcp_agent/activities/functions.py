@@ -1,0 +1,53 @@
+"""The step that calls a local function which a model has asked for."""
+
+from __future__ import annotations
+
+import inspect
+
+from mcp_types import TextContent
+from pydantic_core import PydanticSerializationError, to_json
+
+from mcp_agent.errors import InvalidArguments, WorkflowApplicationError
+from mcp_agent.executor.failures import contained, error_text, failure_type, in_thread
+from mcp_agent.mcp.definitions import RESULT_LIMIT
+from mcp_agent.workflows.llm.functions import (
+    CALL_FUNCTION,
+    CallFunction,
+    FunctionResult,
+    arguments_for,
+    content_of,
+    found,
+)
+
+__all__ = ["CALL_FUNCTION", "call_function"]
+
+
+async def call_function(call: CallFunction) -> FunctionResult:
+    """Calls it; a plain function runs in a thread. What it raises is told to the model, which may call it otherwise.
+
+    Raises:
+        WorkflowApplicationError: The function raised one, which retry policies can match; or type `UnknownFunction`.
+    """
+    function = found(call.function)
+    name = function.__name__
+    try:
+        args = arguments_for(function, call.arguments)
+        with contained():
+            value = await (function(*args) if inspect.iscoroutinefunction(function) else in_thread(function, *args))
+        result = FunctionResult(content=content_of(value)[0])
+    except WorkflowApplicationError:
+        raise
+    except InvalidArguments as error:
+        return _failed(f"The arguments of `{name}` do not fit: {error}")
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        return _failed(f"`{name}` returned what has no JSON form: {error}")
+    except Exception as error:
+        return _failed(f"`{name}` failed ({failure_type(error)}): {error_text(error)}")
+    size = len(to_json(result))
+    if size > RESULT_LIMIT:
+        return _failed(f"The result of `{name}` has {size:,} bytes; at most {RESULT_LIMIT:,} can be used. Ask for less.")
+    return result
+
+
+def _failed(text: str) -> FunctionResult:
+    return FunctionResult(content=[TextContent(text=text)], is_error=True)

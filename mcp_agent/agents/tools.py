@@ -1,0 +1,146 @@
+"""What an agent can call: tools of downstream servers, local functions, a person. Workflow code."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from mcp_types import ContentBlock, TextContent, ToolResultContent, ToolUseContent
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError, to_json
+
+from mcp_agent.errors import InvalidArguments, NotInWorkflowError, WorkflowApplicationError
+from mcp_agent.executor.method_steps import task_of_method
+from mcp_agent.executor.retry import RetryPolicy
+from mcp_agent.executor.runtime import host
+from mcp_agent.executor.steps import StepCall, StepOptions
+from mcp_agent.executor.workflow_task import TaskDefinition, definition_of
+from mcp_agent.mcp.definitions import MCP_CALL_TOOL, CallDownstreamTool, DownstreamResult, DownstreamTool
+from mcp_agent.workflows.llm.functions import (
+    CALL_FUNCTION,
+    CallFunction,
+    FunctionResult,
+    arguments_for,
+    content_of,
+    path_of,
+    spec_of,
+)
+from mcp_agent.workflows.llm.messages import ToolSpec, tool_error
+
+DOWNSTREAM_CALL = StepOptions(
+    start_to_close_timeout=timedelta(minutes=10),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=20), maximum_attempts=5),
+)
+FUNCTION_CALL = StepOptions(start_to_close_timeout=timedelta(minutes=10), retry_policy=RetryPolicy(maximum_attempts=5))
+HUMAN_INPUT = "human_input"
+
+
+class AgentTool(ABC):
+    """One tool of an agent.
+
+    Attributes:
+        spec: How a model sees it.
+        names: What approval rules may call it, the most exact first.
+    """
+
+    def __init__(self, spec: ToolSpec, names: Sequence[str]) -> None:
+        self.spec = spec
+        self.names = names
+
+    async def call(self, call: ToolUseContent) -> ToolResultContent:
+        """Carries out a call. What fails is told to the model; it does not fail the run."""
+        try:
+            content, is_error = await self._carry_out(call)
+        except InvalidArguments as error:
+            return tool_error(call, f"The arguments of `{call.name}` do not fit: {error}")
+        except WorkflowApplicationError as error:
+            return tool_error(call, f"Tool `{call.name}` failed ({error.type}): {error.message}")
+        return ToolResultContent(tool_use_id=call.id, content=content, is_error=is_error or None)
+
+    @abstractmethod
+    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+        """The result, and whether it is the tool's own error. Raises InvalidArguments or WorkflowApplicationError."""
+
+
+class ServerTool(AgentTool):
+    """A tool of a downstream server."""
+
+    def __init__(self, tool: DownstreamTool, spec: ToolSpec) -> None:
+        super().__init__(spec, (f"{tool.server}.{tool.name}", tool.server))
+        self._tool = tool
+
+    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+        request = CallDownstreamTool(server=self._tool.server, tool=self._tool.name, arguments=call.input)
+        result: DownstreamResult = await host().run_step(StepCall(MCP_CALL_TOOL, (request,), DOWNSTREAM_CALL, DownstreamResult))
+        return list(result.content) or [TextContent(text=to_json(result.structured_content).decode())], result.is_error
+
+
+class FunctionStep(AgentTool):
+    """A function under `@workflow_task`, or a method of the workflow: a step of its own, with its own options."""
+
+    def __init__(self, function: Callable[..., Any], task: TaskDefinition) -> None:
+        self._skip = 1 if hasattr(function, "__self__") else 0
+        super().__init__(spec_of(task.function, skip=self._skip), (function.__name__,))
+        self._function = function
+        self._task = task
+
+    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+        args = arguments_for(self._task.function, call.input, skip=self._skip)
+        made = host().run_step(self._task.call(tuple(args))) if self._skip else self._function(*args)
+        try:
+            return content_of(await made)[0], False
+        except PydanticSerializationError as error:
+            raise WorkflowApplicationError(f"its result has no JSON form: {error}", type="UnserializableValue") from None
+
+
+class PlainFunction(AgentTool):
+    """Any other function, called by a step that finds it by its name."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(spec_of(function), (function.__name__,))
+        self._path = path_of(function)
+
+    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+        request = CallFunction(function=self._path, arguments=call.input)
+        options = StepOptions(summary=call.name).over(FUNCTION_CALL)
+        result: FunctionResult = await host().run_step(StepCall(CALL_FUNCTION, (request,), options, FunctionResult))
+        return list(result.content), result.is_error
+
+
+def function_tool(function: Callable[..., Any]) -> AgentTool:
+    """A local function as a tool.
+
+    Raises:
+        DefinitionError: A step cannot find it, or a model cannot call it.
+    """
+    task = definition_of(function) or task_of_method(function)
+    return PlainFunction(function) if task is None else FunctionStep(function, task)
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(extra="forbid", title="")
+
+    question: str = Field(description="What the person is asked, with all that is needed to answer.")
+
+
+class HumanInput(AgentTool):
+    """A person, who is asked through the run's mailbox."""
+
+    def __init__(self) -> None:
+        description = "Asks the person whom you work for, and waits for the answer. Use it for what only they can know or decide."
+        spec = ToolSpec(name=HUMAN_INPUT, description=description, input_schema=_Question.model_json_schema())
+        super().__init__(spec, (HUMAN_INPUT,))
+
+    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+        try:
+            asked = _Question.model_validate(call.input)
+        except ValueError:
+            raise InvalidArguments("`question` must be text.") from None
+        try:
+            answer = await host().ask(kind="elicitation", name=HUMAN_INPUT, message=asked.question)
+        except NotInWorkflowError:
+            return [TextContent(text="Nobody can be asked here: this is not part of a run.")], True
+        return content_of(answer)[0], False

@@ -1,0 +1,130 @@
+"""Local Python functions as tools of an agent: what a model sees of them, and how a step finds and calls them.
+
+A function under `@workflow_task` is a step of its own. Any other is called by the step `mcp_agent.agent.call_function`,
+which finds it by its module and name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, cast
+
+from mcp_types import ContentBlock, TextContent
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_serializer
+from pydantic_core import from_json, to_json
+
+from mcp_agent.errors import DefinitionError, WorkflowApplicationError
+from mcp_agent.executor.definition import arguments_model, bind
+from mcp_agent.workflows.llm.messages import ToolSpec
+
+CALL_FUNCTION = "mcp_agent.agent.call_function"
+"""The name of the step that calls a function. Persisted: never change it."""
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class CallFunction(BaseModel):
+    """The argument of `mcp_agent.agent.call_function`. `function`: `module:name`."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    function: str
+    arguments: dict[str, Any] = {}
+
+
+class FunctionResult(BaseModel):
+    """What a function gave: MCP content, or the text of its error."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    content: list[SerializeAsAny[ContentBlock]] = []
+    is_error: bool = False
+
+    @field_serializer("content")
+    def _wire_form(self, content: list[ContentBlock]) -> list[dict[str, Any]]:
+        return [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in content]
+
+
+def spec_of(function: Callable[..., Any], *, skip: int = 0) -> ToolSpec:
+    """A function as a model sees it: its name, its docstring, and a schema of its parameters.
+
+    Args:
+        function: Any function with plain parameters.
+        skip: How many of its first parameters are not the model's business (`self`).
+
+    Raises:
+        DefinitionError: A model cannot call it.
+    """
+    name = getattr(function, "__name__", "")
+    odd = [p for p in list(inspect.signature(function).parameters.values())[skip:] if p.kind not in _NAMED]
+    if odd:
+        raise DefinitionError(f"Function `{name}` takes `{odd[0]}`: a tool has plain parameters with names.")
+    schema = arguments_model(function, skip=skip).model_json_schema(by_alias=True)
+    return ToolSpec(name=name, description=inspect.cleandoc(function.__doc__ or ""), input_schema=schema)
+
+
+def path_of(function: Callable[..., Any]) -> str:
+    """Where a step finds it: `module:name`.
+
+    Raises:
+        DefinitionError: It is not at the top of a module.
+    """
+    if isinstance(function, FunctionType) and function.__name__ == function.__qualname__ and function.__name__ != "<lambda>":
+        return f"{function.__module__}:{function.__name__}"
+    raise DefinitionError(
+        f"`{getattr(function, '__qualname__', function)}` cannot be a tool: a step finds functions at the top of a module only. "
+        "Define it there with `def`, or make it a method of the workflow class and give `self.method`."
+    )
+
+
+def found(path: str) -> Callable[..., Any]:
+    """The function that `path_of` names.
+
+    Raises:
+        WorkflowApplicationError: Type `UnknownFunction`: there is none in this process.
+    """
+    module, _, name = path.partition(":")
+    try:
+        function: Any = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        function = None
+    function = inspect.unwrap(function) if callable(function) else None
+    if not isinstance(function, FunctionType):
+        raise WorkflowApplicationError(
+            f"The worker has no function `{path}`: start it with the module that defines it.",
+            type="UnknownFunction",
+            non_retryable=True,
+        )
+    return function
+
+
+def arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any], *, skip: int = 0) -> list[Any]:
+    """What a model gave, in order and typed. Raises InvalidArguments."""
+    return bind(function, arguments, skip=skip)
+
+
+def content_of(value: Any) -> tuple[list[ContentBlock], dict[str, Any] | None]:
+    """A function's value for a client or a model: MCP content as it is, text as text, anything else as JSON.
+
+    Returns:
+        The content, and beside it the value itself where it is a JSON object.
+
+    Raises:
+        PydanticSerializationError: It has no JSON form.
+        UnicodeEncodeError: It holds half a character.
+    """
+    if isinstance(value, str):
+        value.encode()
+        return [TextContent(text=value)], None
+    if isinstance(value, ContentBlock):
+        to_json(value)
+        return [value], None
+    if isinstance(value, list) and value and all(isinstance(item, ContentBlock) for item in cast("list[Any]", value)):
+        to_json(value)
+        return cast("list[ContentBlock]", value), None
+    data = to_json(value)
+    structured: Any = from_json(data)
+    return [TextContent(text=data.decode())], cast("dict[str, Any]", structured) if isinstance(structured, dict) else None

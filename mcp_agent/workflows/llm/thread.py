@@ -1,0 +1,38 @@
+"""A conversation as workflow code holds it: what was said, and the name under which the worker knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcp_agent.workflows.llm.messages import LLMResponse, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation up to some answer.
+
+    Attributes:
+        messages: All that was said.
+        head: The name of it in the run's history; `None` where nothing of it is there, and the next call carries all.
+        tokens: What the last call has read and written.
+    """
+
+    messages: tuple[Message, ...] = ()
+    head: str | None = None
+    tokens: int = 0
+
+    def to_send(self, new: list[Message]) -> list[Message]:
+        """What the next call carries."""
+        return [*self.messages, *new] if self.head is None else new
+
+    def after(self, new: list[Message], reply: LLMResponse) -> Thread:
+        """The conversation with what was said now, and the answer."""
+        tokens = reply.usage.input_tokens + reply.usage.output_tokens
+        return Thread((*self.messages, *new, reply.message), reply.head, tokens)
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """A conversation that goes on: `thread` is what was said last."""
+
+    thread: Thread = Thread()

@@ -1,0 +1,159 @@
+"""One answer of an agent: ask the model, call the tools it asks for, ask again. Every call outside is a step."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from mcp_types import ToolResultContent, ToolUseContent
+
+from mcp_agent.errors import MaxTurnsExceeded
+from mcp_agent.executor.budget import Spending, in_time
+from mcp_agent.executor.retry import RetryPolicy
+from mcp_agent.executor.runs import CallUsage
+from mcp_agent.executor.runtime import host
+from mcp_agent.executor.steps import StepCall, StepOptions
+from mcp_agent.workflows.llm.compaction import Compaction, dropped, summarised
+from mcp_agent.workflows.llm.generation import COMPLETE, Generation
+from mcp_agent.workflows.llm.messages import (
+    LLM_GENERATE,
+    LLMRequest,
+    LLMResponse,
+    LLMSetup,
+    Message,
+    RequestParams,
+    invalid_input,
+    tool_error,
+)
+from mcp_agent.workflows.llm.thread import Dialogue, Thread
+
+DEFAULT_MAX_TURNS = 25
+
+MODEL_CALL = StepOptions(
+    start_to_close_timeout=timedelta(minutes=10),
+    schedule_to_close_timeout=timedelta(minutes=30),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=10),
+)
+
+
+class Caller(Protocol):
+    """The agent, as its turns know it."""
+
+    name: str
+    spending: Spending
+
+    async def call_tool(self, call: ToolUseContent) -> ToolResultContent: ...
+
+
+@dataclass(slots=True)
+class Turns:
+    """Args:
+    agent: Who calls tools, and whose budget counts.
+    provider: Which model provider is asked.
+    conversation: The conversation's name in the run's history.
+    params: How the model is asked.
+    dialogue: What was said before; each answer is added to it.
+    compaction: When and how it is made shorter.
+    """
+
+    agent: Caller
+    provider: str
+    conversation: str
+    params: RequestParams
+    dialogue: Dialogue
+    compaction: Compaction | None = None
+    _reached: list[str] = field(default_factory=lambda: [""])
+
+    async def answer(self, new: list[Message], setup: LLMSetup) -> Generation:
+        """The model's answer to what is new. Raises MaxTurnsExceeded, BudgetExceeded, WorkflowApplicationError."""
+        on = host()
+        for spending in self._spendings():
+            spending.begin(on.now())
+        async with in_time(self._spendings(), on.now(), self._reached):
+            return await self._loop(new, setup)
+
+    async def _loop(self, new: list[Message], setup: LLMSetup) -> Generation:
+        thread, replies = self.dialogue.thread, list[LLMResponse]()
+        for _ in range(self.params.max_turns or DEFAULT_MAX_TURNS):
+            thread = await self._compacted(thread, new, setup)
+            reply = await self._ask(thread, new, setup)
+            replies.append(reply)
+            self.dialogue.thread = thread = thread.after(new, reply)
+            calls = reply.message.tool_uses
+            if not calls or reply.stop_reason not in ("tool_use", *COMPLETE):
+                return Generation(replies)
+            new = [Message.user(await self._call_all(calls))]
+        raise MaxTurnsExceeded(self.agent.name, len(replies), self._reached[-1])
+
+    async def _compacted(self, thread: Thread, new: list[Message], setup: LLMSetup) -> Thread:
+        """The conversation, shorter if it has become too long."""
+        compaction = self.compaction
+        if compaction is None or thread.tokens < compaction.at_tokens:
+            return thread
+        tail = compaction.tail(thread.messages)
+        if len(tail) == len(thread.messages):
+            return thread
+        stands = dropped(thread.messages[0])
+        if compaction.how == "summarise":
+            request = [*new, Message.user(compaction.instruction)]
+            summary = await self._ask(thread, request, setup.model_copy(update={"response_schema": None}))
+            if summary.message.text and summary.stop_reason in COMPLETE:
+                stands = summarised(summary.message.text)
+        return Thread((*stands, *tail))
+
+    async def _ask(self, thread: Thread, new: list[Message], setup: LLMSetup) -> LLMResponse:
+        for spending in self._spendings():
+            spending.check(self._reached[-1])
+        on = host()
+        setup_hash = setup.hash()
+        request = LLMRequest(
+            conversation=self.conversation,
+            agent=self.agent.name,
+            provider=self.provider,
+            parent=thread.head,
+            new=thread.to_send(new),
+            setup_hash=setup_hash,
+            setup=None if setup_hash in on.known_setups else setup,
+            params=self.params.for_call(),
+        )
+        on.known_setups.add(setup_hash)
+        reply: LLMResponse = await on.run_step(StepCall(LLM_GENERATE, (request,), MODEL_CALL, LLMResponse))
+        self._count(_usage_of(reply))
+        on.publish()
+        if reply.message.text:
+            self._reached.append(reply.message.text)
+        return reply
+
+    async def _call_all(self, calls: list[ToolUseContent]) -> list[ToolResultContent]:
+        """All at once; the results are in the order of the calls."""
+        for spending in self._spendings():
+            spending.check(self._reached[-1], len(calls))
+        self._count(CallUsage(tool_calls=len(calls)))
+        return await asyncio.gather(*(self._call(call) for call in calls))
+
+    async def _call(self, call: ToolUseContent) -> ToolResultContent:
+        problem = invalid_input(call)
+        if problem is not None:
+            return tool_error(call, f"The arguments of `{call.name}` are no JSON object: {problem.error}. Call it again.")
+        return await self.agent.call_tool(call)
+
+    def _spendings(self) -> tuple[Spending, Spending]:
+        return self.agent.spending, host().spending
+
+    def _count(self, used: CallUsage) -> None:
+        self.agent.spending.used = self.agent.spending.used.plus(used)
+        host().used(self.agent.name, used)
+
+
+def _usage_of(reply: LLMResponse) -> CallUsage:
+    return CallUsage(
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        cached_input_tokens=reply.usage.cached_input_tokens,
+        model_calls=1,
+        cost_usd=reply.cost_usd,
+        cost_source=reply.cost_source or f"no price is known for `{reply.model}`",
+    )
