@@ -100,8 +100,8 @@ class PlainFunction(AgentTool):
     """Any other function, called by a step that finds it by its name."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(spec_of(function), (function.__name__,))
         self._path = path_of(function)
+        super().__init__(spec_of(function), (function.__name__,))
 
     async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
         request = CallFunction(function=self._path, arguments=call.input)

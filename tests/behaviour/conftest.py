@@ -1,3 +1,4 @@
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -5,25 +6,19 @@ import pytest
 
 from mcp_agent.config import Settings
 from mcp_agent.executor.executor import Executor
-from tests.behaviour import desk, faults_desk, model_desk, values_desk
+from tests.behaviour import agents_desk, desk, faults_desk, model_desk, values_desk
 
-SCRIPT = """
-agents:
-  helper: [{text: "helper 1: {last_user}"}, {text: "helper 2: {last_user}"}]
-"""
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session", params=["asyncio", "temporal"])
-async def executor(
-    request: pytest.FixtureRequest, temporal: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Executor, None]:
+async def executor(request: pytest.FixtureRequest, temporal: Path) -> AsyncGenerator[Executor, None]:
     """An engine that runs the desk's workflows."""
-    assert model_desk.app is desk.app is values_desk.app is faults_desk.app
-    script = tmp_path_factory.mktemp("script") / "script.yaml"
-    script.write_text(SCRIPT)
+    assert model_desk.app is desk.app is values_desk.app is faults_desk.app is agents_desk.app
     policies = {"configured.*": {"maximum_attempts": 1}}
     settings = {"execution_engine": request.param, "workflow_task_retry_policies": policies}
-    settings["scripted"] = {"file": script}
+    settings["scripted"] = {"file": HERE / "agents_script.yaml"}
+    settings["mcp"] = {"servers": {"shelf": {"command": sys.executable, "args": [str(HERE / "shelf.py")]}}}
     if request.param == "temporal":
         settings["temporal"] = {"data_dir": temporal}
     desk.app.use(Settings(**settings))
