@@ -105,11 +105,20 @@ def show(
         error=state.error,
         pending_inputs=list(state.pending_inputs),
         signals=[] if definition is None or state.closed else signals_of(definition),
-        steps=list(state.steps) or None,
+        steps=_steps(state) or None,
         progress=state.progress,
         usage=state.usage,
         next_action=_next_action(state, tools),
     )
+
+
+def _steps(state: RunState) -> list[StepState]:
+    """What is under way, with the ends of answers that grow: together no more than is shown of a result."""
+    share = INLINE_LIMIT // max(len(state.steps), 1)
+    return [
+        step if step.partial_text is None else step.model_copy(update={"partial_text": step.partial_text[-share:]})
+        for step in state.steps
+    ]
 
 
 def signals_of(definition: WorkflowDefinition) -> list[SignalInfo]:

@@ -11,6 +11,8 @@ from mcp_agent.executor.runs import Receipt, RunState, StepState
 from mcp_agent.server.run import Run
 
 _SHORT = 3_000
+_GROWING = 300
+"""Characters of an answer that grows, from its end."""
 
 
 def describe(state: RunState, run: Run, tools: Mapping[str, str]) -> str:
@@ -48,9 +50,10 @@ def progress(state: RunState) -> str:
 
 def _step(step: StepState) -> str:
     text = step.name.removeprefix("mcp_agent.")
-    if step.attempt == 1:
-        return text
-    text += f", attempt {step.attempt}"
+    if step.attempt > 1:
+        text += f", attempt {step.attempt}"
+    if step.partial_text:
+        return f"{text}: …{step.partial_text[-_GROWING:]}"
     if step.last_error:
         text += f": {step.last_error[:200]}"
     if step.next_retry_at is not None:

@@ -7,9 +7,11 @@ from mcp_types import TextContent
 from pydantic import BaseModel
 
 from mcp_agent import workflow
+from mcp_agent.agents.agent import Agent
 from mcp_agent.app import MCPApp
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import Signal
+from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
 
 marks = MCPApp(name="marks")  # only to mark `run`: each test registers the classes with an app of its own
 
@@ -26,7 +28,7 @@ class Sum(BaseModel):
 def make() -> MCPApp:
     """A new app each time, so that no test sees another's."""
     app = MCPApp(name="desk", description="A desk for tests.")
-    for cls in (Greet, Review, Letters, Fails, Large, Forever, Clash):
+    for cls in (Greet, Review, Letters, Fails, Large, Forever, Clash, Writes):
         app.workflow(cls)
     for function in (add, shout, model, content, nothing, broken, unserializable, slow):
         app.tool(function)
@@ -40,6 +42,15 @@ class Greet(Workflow[str]):
     @marks.workflow_run
     async def run(self, name: str, times: int = 1) -> WorkflowResult[str]:
         return WorkflowResult(value=" ".join([f"hello {name}"] * times))
+
+
+class Writes(Workflow[str]):
+    """Has a model write."""
+
+    @marks.workflow_run
+    async def run(self) -> WorkflowResult[str]:
+        llm = await Agent("writer").attach_llm(OpenAIAugmentedLLM)
+        return WorkflowResult(value=await llm.generate_str("write"))
 
 
 class Review(Workflow[str]):

@@ -1,6 +1,7 @@
 """What clients see (`contract.md`), field by field, in both protocol eras."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,7 +14,7 @@ from mcp_types import CallToolResult, TextContent
 from mcp_agent.config import Settings
 from mcp_agent.server.app_server import AgentServer, instructions
 from tests.server import desk
-from tests.support import call, refusal
+from tests.support import call, refusal, until
 
 pytestmark = pytest.mark.anyio
 
@@ -160,6 +161,32 @@ class TestRun:
         assert told
         assert run_id in told[0]
         await call(client, "workflows-Forever-cancel", run_id=run_id)
+
+    @pytest.mark.promise("issue: tokens flow to whoever watches the run: status and progress notifications")
+    async def test_an_answer_is_told_while_it_is_written(self, mode: Any, tmp_path: Path):
+        script = tmp_path / "script.yaml"
+        script.write_text("agents: {writer: [{text: one two three four five six, delay_seconds: 3}]}")
+        told: list[str] = []
+
+        async def progress(progress: float, total: float | None, message: str | None) -> None:
+            told.append(message or "")
+
+        app = desk.make()
+        app.use(Settings(scripted={"file": script}))
+        async with AgentServer.open(app) as server, Client(server.mcp, mode=mode) as client:
+            run = await call(client, "workflows-Writes-run", wait_seconds=0)
+
+            async def growing() -> str | None:
+                now = await call(client, "workflows-Writes-get_status", run_id=run["run_id"])
+                return next((step["partial_text"] for step in now.get("steps", []) if "partial_text" in step), None)
+
+            assert "one two three four five six".startswith(await until(growing) or "?")
+            arguments = {"run_id": run["run_id"], "wait_seconds": 10}
+            result = await client.call_tool("workflows-Writes-get_status", arguments, progress_callback=progress)
+            assert (result.structured_content or {})["result"] == "one two three four five six"
+            assert any("llm.generate: …one two" in message for message in told), told
+            usage = (result.structured_content or {})["usage"]
+            assert (usage["model_calls"], usage["agents"]["writer"]["model_calls"]) == (1, 1)
 
     @pytest.mark.parametrize(("how", "code"), [("error", "workflow_error"), ("exception", "LookupError")])
     async def test_a_failed_run_is_an_error_of_run_and_not_of_get_status(self, client: Client, how: str, code: str):
