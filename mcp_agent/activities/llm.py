@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.runs import partial_text_details
 from mcp_agent.executor.step_context import StepContext, current_step
-from mcp_agent.workflows.llm.conversation import ConversationStore
+from mcp_agent.workflows.llm.conversation import ConversationStore, Resolved
 from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, RequestParams, head_hash
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderClient, ProviderError, ProviderReply
 from mcp_agent.workflows.llm.providers.client import ClientSettings, SDKClient
@@ -73,7 +73,7 @@ class LLMActivities:
 
     async def _generate(self, request: LLMRequest, step: StepContext | None, partial: PartialText) -> LLMResponse:
         history, run_id = (step.history, step.run_id) if step else (None, None)
-        setup, messages = await self._store.resolve(request, history, run_id)
+        resolved = await self._store.resolve(request, history, run_id)
         provider, client = self._client(request.provider)
         params = request.params
         context = CallContext(
@@ -84,17 +84,17 @@ class LLMActivities:
         deadline = min(client.timeout_seconds, params.timeout_seconds or client.timeout_seconds)
         try:
             await client.open()
-            reply = await _within(deadline, client.generate(setup, messages, params, context))
+            reply = await _within(deadline, client.generate(resolved.setup, resolved.messages, params, context))
         except ProviderError as error:
             failure = error.as_step_error(provider, client.secrets())
         except ModuleNotFoundError as error:  # SDKs are imported when they are first needed
             text = f"Provider `{provider}` needs the package `{error.name}`, which is not installed: install it."
             failure = _refused("MissingPackage", text)
         else:
-            return self._answered(request, reply)
+            return self._answered(request, resolved, reply)
         raise failure
 
-    def _answered(self, request: LLMRequest, reply: ProviderReply) -> LLMResponse:
+    def _answered(self, request: LLMRequest, resolved: Resolved, reply: ProviderReply) -> LLMResponse:
         response = LLMResponse(
             message=reply.message,
             head=head_hash(request.parent, request.setup_hash, request.new, reply.message),
@@ -104,7 +104,7 @@ class LLMActivities:
             cost_usd=None if reply.cost is None else reply.cost.usd,
             cost_source=None if reply.cost is None else reply.cost.source,
         )
-        self._store.remember(request, response)
+        self._store.remember(request, resolved.new, response)
         return response
 
     def _client(self, provider: str) -> tuple[str, ProviderClient]:

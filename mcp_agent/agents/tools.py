@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from mcp_types import ContentBlock, TextContent, ToolResultContent, ToolUseContent
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +27,7 @@ from mcp_agent.workflows.llm.functions import (
     path_of,
     spec_of,
 )
-from mcp_agent.workflows.llm.messages import ToolSpec, tool_error
+from mcp_agent.workflows.llm.messages import ToolSpec, recorded, tool_error
 
 DOWNSTREAM_CALL = StepOptions(
     start_to_close_timeout=timedelta(minutes=10),
@@ -44,7 +44,10 @@ class AgentTool(ABC):
     Attributes:
         spec: How a model sees it.
         names: What approval rules may call it, the most exact first.
+        recorded: Whether its result is that of one of the steps in `RESULT_STEPS`.
     """
+
+    recorded: ClassVar[bool] = False
 
     def __init__(self, spec: ToolSpec, names: Sequence[str]) -> None:
         self.spec = spec
@@ -58,6 +61,8 @@ class AgentTool(ABC):
             return tool_error(call, f"The arguments of `{call.name}` do not fit: {error}")
         except WorkflowApplicationError as error:
             return tool_error(call, f"Tool `{call.name}` failed ({error.type}): {error.message}")
+        if self.recorded:
+            return recorded(call, content, is_error=is_error)
         return ToolResultContent(tool_use_id=call.id, content=content, is_error=is_error or None)
 
     @abstractmethod
@@ -67,6 +72,8 @@ class AgentTool(ABC):
 
 class ServerTool(AgentTool):
     """A tool of a downstream server."""
+
+    recorded = True
 
     def __init__(self, tool: DownstreamTool, spec: ToolSpec) -> None:
         super().__init__(spec, (f"{tool.server}.{tool.name}", tool.server))
@@ -98,6 +105,8 @@ class FunctionStep(AgentTool):
 
 class PlainFunction(AgentTool):
     """Any other function, called by a step that finds it by its name."""
+
+    recorded = True
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._path = path_of(function)

@@ -14,8 +14,8 @@ from mcp_agent.executor.scoped import Scoped
 class StepHistory(Protocol):
     """The recorded steps of a run, oldest first."""
 
-    def completed(self, step: str) -> AsyncIterator[tuple[bytes, bytes]]:
-        """The JSON of (argument, result) of each completed call of the step named `step`."""
+    def completed(self, *steps: str) -> AsyncIterator[tuple[str, bytes, bytes]]:
+        """The name, the argument's JSON and the result's of each completed call of the steps of these names."""
         ...
 
     def arguments(self, step: str) -> AsyncIterator[bytes]:

@@ -563,8 +563,8 @@ async def test_a_restarted_worker_goes_on_from_the_runs_history(tmp_path: Path):
     first = await LLMActivities(configured).generate(asked)
 
     class History:
-        async def completed(self, step: str) -> AsyncIterator[tuple[bytes, bytes]]:
-            yield to_json(asked), to_json(first)
+        async def completed(self, *steps: str) -> AsyncIterator[tuple[str, bytes, bytes]]:
+            yield LLM_GENERATE, to_json(asked), to_json(first)
 
         async def arguments(self, step: str) -> AsyncIterator[bytes]:
             yield to_json(asked)

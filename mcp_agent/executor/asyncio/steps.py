@@ -46,10 +46,10 @@ class StepJournal:
 
     records: list[StepRecord] = field(default_factory=list[StepRecord])
 
-    async def completed(self, step: str) -> AsyncIterator[tuple[bytes, bytes]]:
+    async def completed(self, *steps: str) -> AsyncIterator[tuple[str, bytes, bytes]]:
         for record in self.records:
-            if record.name == step and record.result is not None:
-                yield record.arguments[0], record.result
+            if record.name in steps and record.result is not None:
+                yield record.name, record.arguments[0], record.result
 
     async def arguments(self, step: str) -> AsyncIterator[bytes]:
         for record in self.records:

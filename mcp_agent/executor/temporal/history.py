@@ -15,18 +15,17 @@ class RunHistory:
         self._client = client
         self._handle = client.get_workflow_handle(workflow_id, run_id=run_id)
 
-    async def completed(self, step: str) -> AsyncIterator[tuple[bytes, bytes]]:
-        scheduled: dict[int, bytes] = {}
+    async def completed(self, *steps: str) -> AsyncIterator[tuple[str, bytes, bytes]]:
+        scheduled: dict[int, tuple[str, bytes]] = {}
         async for event in self._handle.fetch_history_events():
             if event.HasField("activity_task_scheduled_event_attributes"):
                 made = event.activity_task_scheduled_event_attributes
-                if made.activity_type.name == step:
-                    scheduled[event.event_id] = await self._first(made.input)
+                if made.activity_type.name in steps:
+                    scheduled[event.event_id] = made.activity_type.name, await self._first(made.input)
             elif event.HasField("activity_task_completed_event_attributes"):
                 done = event.activity_task_completed_event_attributes
-                argument = scheduled.pop(done.scheduled_event_id, None)
-                if argument is not None:
-                    yield argument, await self._first(done.result)
+                if done.scheduled_event_id in scheduled:
+                    yield *scheduled.pop(done.scheduled_event_id), await self._first(done.result)
 
     async def arguments(self, step: str) -> AsyncIterator[bytes]:
         async for event in self._handle.fetch_history_events():

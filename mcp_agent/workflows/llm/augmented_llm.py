@@ -9,7 +9,7 @@ from mcp_agent.errors import IncompleteAnswerError, StructuredAnswerError
 from mcp_agent.executor.runtime import host
 from mcp_agent.workflows.llm.compaction import Compaction
 from mcp_agent.workflows.llm.generation import COMPLETE, Generation
-from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
+from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams, unrecorded
 from mcp_agent.workflows.llm.structured import AnswerType
 from mcp_agent.workflows.llm.thread import Dialogue, Thread
 from mcp_agent.workflows.llm.turns import Turns
@@ -49,7 +49,7 @@ class AugmentedLLM:
         self.default_request_params = default_request_params or RequestParams()
         self._compaction = compaction
         self._conversation = host().unique(agent.name)
-        self._dialogue = Dialogue(Thread(tuple(history)))
+        self._dialogue = Dialogue(Thread(tuple(map(unrecorded, history))))
 
     @property
     def history(self) -> list[Message]:
@@ -131,7 +131,7 @@ class AugmentedLLM:
 def _messages(message: str | Message | Sequence[Message]) -> list[Message]:
     if isinstance(message, str):
         return [Message.user(message)]
-    return [message] if isinstance(message, Message) else list(message)
+    return [unrecorded(one) for one in ([message] if isinstance(message, Message) else message)]
 
 
 __all__ = ["AugmentedLLM", "Compaction", "Generation", "IncompleteAnswerError", "RequestParams"]

@@ -1,26 +1,42 @@
 """Where a worker keeps conversations, so that a model call carries only what is new (`design.md`, "History is the
 transcript").
 
-A conversation is a chain of exchanges, each named by its head. The store is a cache: whatever it lacks is read again
-from the recorded steps of the run, on any worker, after any crash.
+A conversation is a chain of exchanges, each named by its head. A tool's result is in the record of the step that gave it,
+and a model call names it by its digest. The store is a cache: whatever it lacks is read again from the recorded steps of
+the run, on any worker, after any crash.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from pydantic import ValidationError
+from mcp_types import ContentBlock, ToolResultContent
+from pydantic import BaseModel, ValidationError
 
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.step_context import StepHistory
-from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, LLMSetup, Message
+from mcp_agent.workflows.llm.messages import (
+    LLM_GENERATE,
+    LLMRequest,
+    LLMResponse,
+    LLMSetup,
+    Message,
+    RecordedResult,
+    record_of,
+    result_digest,
+)
 
 DEFAULT_LIMIT = 64 * 1024 * 1024
 OVERHEAD = 1_000
 """Bytes that a cached object takes beyond its JSON, about."""
+
+M = TypeVar("M", bound=BaseModel)
+Content = tuple[ContentBlock, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +50,11 @@ class _Exchange:
 
 @dataclass(slots=True)
 class _Recorded:
-    """What the completed calls of a run hold."""
+    """What the completed steps of a run hold."""
 
     exchanges: dict[str, _Exchange] = field(default_factory=dict[str, _Exchange])
     setups: dict[str, LLMSetup] = field(default_factory=dict[str, LLMSetup])
+    results: dict[str, Content] = field(default_factory=dict[str, Content])
 
     def add_setup(self, request: LLMRequest) -> None:
         if request.setup is not None:
@@ -45,17 +62,44 @@ class _Recorded:
             # Its own hash too: a version that records may hash otherwise than the one that asks.
             self.setups[request.setup.hash()] = request.setup
 
+    def add_result(self, content: Sequence[ContentBlock]) -> None:
+        digest = result_digest(content)
+        if digest is not None:
+            self.results[digest] = tuple(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A model call with all it stands on.
+
+    Attributes:
+        setup: Instruction, tools and schema.
+        before: What was said before.
+        new: What is said now.
+    """
+
+    setup: LLMSetup
+    before: list[Message]
+    new: list[Message]
+
+    @property
+    def messages(self) -> list[Message]:
+        """The whole conversation."""
+        return self.before + self.new
+
 
 class ConversationStore:
-    """Conversations by head and setups by hash, the least recently used forgotten first.
+    """Conversations by head, setups by hash and results by digest, the least recently used forgotten first.
 
     Args:
         limit: About how many bytes to keep; 0 keeps nothing.
+        result_steps: The steps whose results model calls name.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMIT, result_steps: Iterable[str] = ()) -> None:
         self._limit = limit
-        self._held: OrderedDict[str, tuple[_Exchange | LLMSetup, int]] = OrderedDict()
+        self._result_steps = tuple(result_steps)
+        self._held: OrderedDict[str, tuple[_Exchange | LLMSetup | Content, int]] = OrderedDict()
         self._size = 0
         self._rebuilding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -64,9 +108,7 @@ class ConversationStore:
         """About how many bytes are held."""
         return self._size
 
-    async def resolve(
-        self, request: LLMRequest, history: StepHistory | None, run_id: str | None = None
-    ) -> tuple[LLMSetup, list[Message]]:
+    async def resolve(self, request: LLMRequest, history: StepHistory | None, run_id: str | None = None) -> Resolved:
         """The setup, and all that was said up to and including what is new.
 
         Args:
@@ -77,33 +119,48 @@ class ConversationStore:
         Raises:
             WorkflowApplicationError: Type `ConversationLost`: what the request refers to is nowhere.
         """
-        setup, before = self._at_hand(request)
-        if setup is None or before is None:
-            async with self._lock(run_id or request.conversation):
-                setup, before = await self._find(request, history)
-        return setup, before + request.new
+        found = self._at_hand(request)
+        if isinstance(found, Resolved):
+            return found
+        async with self._lock(run_id or request.conversation):
+            return await self._find(request, history)
 
-    def remember(self, request: LLMRequest, response: LLMResponse) -> None:
-        """Keeps an answered call for the next one of its conversation."""
-        said = (*request.new, response.message)
-        self._keep_exchange(request, response, sum(len(one.model_dump_json()) for one in said))
+    def remember(self, request: LLMRequest, new: Sequence[Message], response: LLMResponse) -> None:
+        """Keeps an answered call for the next one of its conversation. `new`: as it was resolved."""
+        self._keep_exchange(response.head, _Exchange(request.parent, tuple(new), response.message))
+        for digest in _referred(request.new):  # the exchange holds them now
+            self._forget(digest)
 
-    def _at_hand(self, request: LLMRequest) -> tuple[LLMSetup | None, list[Message] | None]:
-        return self._setup_at_hand(request), self._messages_before(request.parent, {})
+    def keep_result(self, content: Sequence[ContentBlock]) -> None:
+        """Keeps what a step gave, for the model call that names it."""
+        digest = result_digest(content)
+        if digest is not None:
+            self._keep(digest, tuple(content), _json_size(content) + OVERHEAD * len(content))
 
-    async def _find(self, request: LLMRequest, history: StepHistory | None) -> tuple[LLMSetup, list[Message]]:
-        setup, before = self._at_hand(request)  # another call of this run may have been here first
-        recorded = _Recorded()
-        if before is None:
-            recorded = await self._read_completed(history)
-            before = self._messages_before(request.parent, recorded.exchanges)
+    def _at_hand(self, request: LLMRequest, recorded: _Recorded | None = None) -> Resolved | None:
+        known = recorded or _Recorded()
+        setup = self._setup_at_hand(request) or known.setups.get(request.setup_hash)
+        before = self._messages_before(request.parent, known.exchanges)
+        new = self._filled(request.new, known.results)
+        return None if setup is None or before is None or new is None else Resolved(setup, before, new)
+
+    async def _find(self, request: LLMRequest, history: StepHistory | None) -> Resolved:
+        found = self._at_hand(request)  # another call of this run may have been here first
+        if found is not None:
+            return found
+        recorded = await self._read_completed(history)
+        before = self._messages_before(request.parent, recorded.exchanges)
         if before is None:
             raise _lost("What was said before", request.parent or "", request)
-        setup = setup or recorded.setups.get(request.setup_hash) or await self._read_setup(request, history)
+        new = self._filled(request.new, recorded.results)
+        if new is None:
+            raise _lost("The result of a tool", " ".join(_referred(request.new)), request)
+        setup = self._setup_at_hand(request) or recorded.setups.get(request.setup_hash)
+        setup = setup or await self._read_setup(request, history)
         if setup is None:
             raise _lost("The setup", request.setup_hash, request)
         self._keep_setup(request.setup_hash, setup)
-        return setup, before
+        return Resolved(setup, before, new)
 
     def _setup_at_hand(self, request: LLMRequest) -> LLMSetup | None:
         if request.setup is not None:
@@ -112,7 +169,7 @@ class ConversationStore:
         held = self._get(request.setup_hash)
         return held if isinstance(held, LLMSetup) else None
 
-    def _messages_before(self, head: str | None, recorded: dict[str, _Exchange]) -> list[Message] | None:
+    def _messages_before(self, head: str | None, recorded: Mapping[str, _Exchange]) -> list[Message] | None:
         """The conversation up to `head`, or `None` where a part of it is in neither place."""
         chain: list[_Exchange] = []
         while head is not None:
@@ -123,15 +180,33 @@ class ConversationStore:
             head = exchange.parent
         return [message for exchange in reversed(chain) for message in (*exchange.new, exchange.message)]
 
+    def _filled(self, messages: Sequence[Message], recorded: Mapping[str, Content]) -> list[Message] | None:
+        """The messages with the results that they name; `None` where one is in neither place."""
+        found: dict[str, Content] = {}
+        for digest in _referred(messages):
+            content = recorded.get(digest) or self._get(digest)
+            if not isinstance(content, tuple):
+                return None
+            found[digest] = content
+        return [_with_content(message, found) for message in messages] if found else list(messages)
+
     async def _read_completed(self, history: StepHistory | None) -> _Recorded:
         recorded = _Recorded()
         if history is None:
             return recorded
-        async for argument, result in history.completed(LLM_GENERATE):
-            asked, answered = _read_request(argument), _read_response(result)
+        calls: list[tuple[LLMRequest, LLMResponse]] = []
+        async for step, argument, result in history.completed(LLM_GENERATE, *self._result_steps):
+            if step == LLM_GENERATE:
+                calls.append((_read(LLMRequest, argument), _read(LLMResponse, result)))
+            else:
+                recorded.add_result(_read(RecordedResult, result).content)
+        for asked, answered in calls:
             recorded.add_setup(asked)
-            exchange = self._keep_exchange(asked, answered, len(argument) + len(result))
-            recorded.exchanges[answered.head] = exchange
+            new = self._filled(asked.new, recorded.results)
+            if new is not None:
+                exchange = _Exchange(asked.parent, tuple(new), answered.message)
+                recorded.exchanges[answered.head] = exchange
+                self._keep_exchange(answered.head, exchange)
         return recorded
 
     async def _read_setup(self, request: LLMRequest, history: StepHistory | None) -> LLMSetup | None:
@@ -139,13 +214,13 @@ class ConversationStore:
         recorded = _Recorded()
         if history is not None:
             async for argument in history.arguments(LLM_GENERATE):
-                recorded.add_setup(_read_request(argument))
+                recorded.add_setup(_read(LLMRequest, argument))
         return recorded.setups.get(request.setup_hash)
 
     def _lock(self, run_id: str) -> asyncio.Lock:
         return self._rebuilding.setdefault(run_id, asyncio.Lock())
 
-    def _get(self, key: str) -> _Exchange | LLMSetup | None:
+    def _get(self, key: str) -> _Exchange | LLMSetup | Content | None:
         held = self._held.get(key)
         if held is None:
             return None
@@ -153,17 +228,15 @@ class ConversationStore:
         return held[0]
 
     def _keep_setup(self, name: str, setup: LLMSetup) -> None:
-        self._keep(name, setup, len(setup.model_dump_json()) + OVERHEAD * (1 + len(setup.tools)))
+        if name not in self._held:
+            self._keep(name, setup, len(setup.model_dump_json()) + OVERHEAD * (1 + len(setup.tools)))
 
-    def _keep_exchange(self, request: LLMRequest, response: LLMResponse, json_size: int) -> _Exchange:
-        exchange = _Exchange(request.parent, tuple(request.new), response.message)
-        blocks = sum(1 + len(one.content) for one in (*exchange.new, exchange.message))
-        self._keep(response.head, exchange, json_size + OVERHEAD * blocks)
-        return exchange
+    def _keep_exchange(self, head: str, exchange: _Exchange) -> None:
+        said = (*exchange.new, exchange.message)
+        self._keep(head, exchange, _json_size(said) + OVERHEAD * sum(1 + len(one.content) for one in said))
 
-    def _keep(self, key: str, value: _Exchange | LLMSetup, size: int) -> None:
-        if key in self._held:
-            self._size -= self._held.pop(key)[1]
+    def _keep(self, key: str, value: _Exchange | LLMSetup | Content, size: int) -> None:
+        self._forget(key)
         if size > self._limit:
             return
         self._held[key] = (value, size)
@@ -172,17 +245,35 @@ class ConversationStore:
             _, (_, freed) = self._held.popitem(last=False)
             self._size -= freed
 
+    def _forget(self, key: str) -> None:
+        if key in self._held:
+            self._size -= self._held.pop(key)[1]
 
-def _read_request(data: bytes) -> LLMRequest:
+
+def _referred(messages: Iterable[Message]) -> list[str]:
+    """The digests of results that the messages name and do not say."""
+    blocks = (block for message in messages for block in message.content)
+    return [
+        digest for block in blocks if isinstance(block, ToolResultContent) and not block.content and (digest := record_of(block))
+    ]
+
+
+def _with_content(message: Message, results: Mapping[str, Content]) -> Message:
+    def filled(block: ToolResultContent) -> ToolResultContent:
+        content = results.get(record_of(block) or "")
+        return block if content is None or block.content else block.model_copy(update={"content": list(content)})
+
+    blocks = [filled(block) if isinstance(block, ToolResultContent) else block for block in message.content]
+    return message.model_copy(update={"content": blocks})
+
+
+def _json_size(models: Iterable[BaseModel]) -> int:
+    return sum(len(one.model_dump_json()) for one in models)
+
+
+def _read(model: type[M], data: bytes) -> M:
     try:
-        return LLMRequest.model_validate_json(data)
-    except ValidationError as error:
-        raise _unreadable(error) from None
-
-
-def _read_response(data: bytes) -> LLMResponse:
-    try:
-        return LLMResponse.model_validate_json(data)
+        return model.model_validate_json(data)
     except ValidationError as error:
         raise _unreadable(error) from None
 

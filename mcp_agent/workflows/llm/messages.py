@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 from mcp_types import (
     AudioContent,
+    ContentBlock,
     EmbeddedResource,
     ImageContent,
     ModelPreferences,
@@ -36,6 +37,11 @@ LLM_GENERATE = "mcp_agent.llm.generate"
 INVALID_INPUT = "mcp-agent/invalid-input"
 """The `_meta` key of a tool call whose arguments the model wrote wrongly; see `invalid_input`."""
 
+RECORDED = "mcp-agent/recorded"
+"""The `_meta` key of a tool result that the run's history holds already; see `recorded`."""
+RECORDED_FROM = 1_000
+"""A result with fewer bytes of JSON is told twice rather than looked up."""
+
 Block: TypeAlias = Annotated[
     TextContent | ImageContent | AudioContent | ResourceLink | EmbeddedResource | ToolUseContent | ToolResultContent,
     Field(discriminator="type"),
@@ -48,6 +54,9 @@ StopReason = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "ref
 `max_tokens`, `refusal` and `content_filter`: the answer is not what was asked for; its tool calls may be cut off.
 `empty`: it ended its turn without a word and without a tool call. `unknown`: for a reason this version does not know.
 """
+
+
+_DIGEST = 32
 
 
 class _Compact(BaseModel):
@@ -140,6 +149,51 @@ def invalid_input(call: ToolUseContent) -> InvalidInput | None:
     """
     found = (call.meta or {}).get(INVALID_INPUT)
     return None if found is None else InvalidInput.model_validate(found)
+
+
+def result_digest(content: Sequence[Block | ContentBlock]) -> str | None:
+    """The name of a step's result in the record of its run; `None` for one that is too small to need one."""
+    wire = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in content]
+    text = _canonical(wire)
+    return hashlib.sha256(text).hexdigest()[:_DIGEST] if len(text) >= RECORDED_FROM else None
+
+
+def recorded(call: ToolUseContent, content: list[ContentBlock], *, is_error: bool) -> ToolResultContent:
+    """The result of a tool call that was a step, as the step gave it: a model call need not carry it again."""
+    digest = result_digest(content)
+    meta: dict[str, Any] | None = None if digest is None else {RECORDED: digest}
+    return ToolResultContent(tool_use_id=call.id, content=content, is_error=is_error or None, _meta=meta)
+
+
+class RecordedResult(BaseModel):
+    """What any step that carries out a tool call gives, as far as a model reads it."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    content: list[ContentBlock] = []
+
+
+def record_of(block: Block) -> str | None:
+    """The digest under which the run's history holds what the block says."""
+    return (block.meta or {}).get(RECORDED) if isinstance(block, ToolResultContent) else None
+
+
+def referring(message: Message) -> Message:
+    """The message as a model call carries it: what is recorded is named, and not said again."""
+    return _with_results(message, lambda block: block.model_copy(update={"content": []}))
+
+
+def unrecorded(message: Message) -> Message:
+    """The message with all it says, for a run whose history holds none of it."""
+    return _with_results(message, lambda block: block.model_copy(update={"meta": None}))
+
+
+def _with_results(message: Message, change: Callable[[ToolResultContent], ToolResultContent]) -> Message:
+    """The message with `change` made to what is recorded of it."""
+    if not any(record_of(block) for block in message.content):
+        return message
+    changed = [change(b) if isinstance(b, ToolResultContent) and record_of(b) else b for b in message.content]
+    return message.model_copy(update={"content": changed})
 
 
 class ToolSpec(_Compact):
@@ -311,5 +365,8 @@ def head_hash(parent: str | None, setup_hash: str, new: Sequence[Message], messa
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcp_agent.workflows.llm.messages import LLMResponse, Message
+from mcp_agent.workflows.llm.messages import LLMResponse, Message, referring, unrecorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Thread:
 
     def to_send(self, new: list[Message]) -> list[Message]:
         """What the next call carries."""
-        return [*self.messages, *new] if self.head is None else new
+        carried = map(unrecorded, self.messages) if self.head is None else ()
+        return [*carried, *map(referring, new)]
 
     def after(self, new: list[Message], reply: LLMResponse) -> Thread:
         """The conversation with what was said now, and the answer."""

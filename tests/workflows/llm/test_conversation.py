@@ -5,15 +5,31 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+from mcp_types import TextContent, ToolResultContent
 from pydantic_core import to_json
 
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.workflows.llm.conversation import ConversationStore
-from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, LLMSetup, Message, head_hash
+from mcp_agent.workflows.llm.messages import (
+    LLM_GENERATE,
+    LLMRequest,
+    LLMResponse,
+    LLMSetup,
+    Message,
+    RecordedResult,
+    head_hash,
+    record_of,
+    recorded,
+    referring,
+    tool_use,
+    unrecorded,
+)
+from mcp_agent.workflows.llm.thread import Thread
 
 pytestmark = pytest.mark.anyio
 
 SETUP = LLMSetup(instruction="Be brief.")
+TOOL = "tool"
 
 
 @dataclass
@@ -21,6 +37,7 @@ class Recorded:
     """A run's history as its engine would give it."""
 
     steps: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+    tools: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
     under_way: list[bytes] = field(default_factory=list[bytes])
     walks: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -28,12 +45,12 @@ class Recorded:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def completed(self, step: str) -> AsyncIterator[tuple[bytes, bytes]]:
-        assert step == LLM_GENERATE
+    async def completed(self, *steps: str) -> AsyncIterator[tuple[str, bytes, bytes]]:
         self.walks += 1
         await self.gate.wait()
-        for one in self.steps:
-            yield one
+        for name, (argument, result) in [*((TOOL, one) for one in self.tools), *((LLM_GENERATE, one) for one in self.steps)]:
+            if name in steps:
+                yield name, argument, result
 
     async def arguments(self, step: str) -> AsyncIterator[bytes]:
         assert step == LLM_GENERATE
@@ -69,7 +86,7 @@ def talk(history: Recorded, store: ConversationStore | None, turns: int, size: i
         answered = answer(asked, f"a{turn}" * size)
         history.steps.append((to_json(asked), to_json(answered)))
         if store is not None:
-            store.remember(asked, answered)
+            store.remember(asked, asked.new, answered)
         head = answered.head
     assert head is not None
     return head
@@ -80,10 +97,10 @@ def texts(messages: list[Message]) -> list[str]:
 
 
 async def test_the_first_call_holds_the_whole_conversation():
-    setup, messages = await ConversationStore().resolve(request(None, "hi", setup=SETUP), None)
+    resolved = await ConversationStore().resolve(request(None, "hi", setup=SETUP), None)
 
-    assert setup == SETUP
-    assert texts(messages) == ["hi"]
+    assert resolved.setup == SETUP
+    assert texts(resolved.messages) == ["hi"]
 
 
 async def test_a_call_finds_what_was_said_before_without_reading_the_history():
@@ -91,10 +108,10 @@ async def test_a_call_finds_what_was_said_before_without_reading_the_history():
     await store.resolve(request(None, "hi", setup=SETUP), history)
     head = talk(history, store, turns=2)
 
-    setup, messages = await store.resolve(request(head, "q2"), history)
+    resolved = await store.resolve(request(head, "q2"), history)
 
-    assert setup == SETUP
-    assert texts(messages) == ["c q0", "a0", "c q1", "a1", "q2"]
+    assert resolved.setup == SETUP
+    assert texts(resolved.messages) == ["c q0", "a0", "c q1", "a1", "q2"]
     assert history.walks == 0
 
 
@@ -103,10 +120,10 @@ async def test_another_worker_rebuilds_the_conversation_from_the_runs_steps(limi
     history = Recorded()
     head = talk(history, None, turns=3)
 
-    setup, messages = await ConversationStore(limit).resolve(request(head, "q3"), history)
+    resolved = await ConversationStore(limit).resolve(request(head, "q3"), history)
 
-    assert setup == SETUP
-    assert texts(messages) == ["c q0", "a0", "c q1", "a1", "c q2", "a2", "q3"]
+    assert resolved.setup == SETUP
+    assert texts(resolved.messages) == ["c q0", "a0", "c q1", "a1", "c q2", "a2", "q3"]
 
 
 async def test_what_was_rebuilt_once_is_at_hand_afterwards():
@@ -124,31 +141,32 @@ async def test_a_conversation_can_go_on_from_any_earlier_point():
     talk(history, store, turns=3)
     first = LLMResponse.model_validate_json(history.steps[0][1]).head
 
-    _, messages = await store.resolve(request(first, "other"), history)
+    resolved = await store.resolve(request(first, "other"), history)
 
-    assert texts(messages) == ["c q0", "a0", "other"]
+    assert texts(resolved.messages) == ["c q0", "a0", "other"]
 
 
 async def test_a_late_attempt_with_another_answer_does_not_disturb_the_one_that_counts():
     store, asked = ConversationStore(), request(None, "hi", setup=SETUP)
     counted, late = answer(asked, "counted"), answer(asked, "late")
     await store.resolve(asked, None)
-    store.remember(asked, counted)
-    store.remember(asked, late)
+    store.remember(asked, asked.new, counted)
+    store.remember(asked, asked.new, late)
 
-    _, messages = await store.resolve(request(counted.head, "next"), None)
+    resolved = await store.resolve(request(counted.head, "next"), None)
 
-    assert texts(messages) == ["hi", "counted", "next"]
+    assert texts(resolved.messages) == ["hi", "counted", "next"]
 
 
 async def test_what_a_caller_does_to_its_list_changes_no_other_call():
     store, history = ConversationStore(), Recorded()
     head = talk(history, store, turns=1)
     asked = request(head, "q1")
-    _, messages = await store.resolve(asked, history)
-    messages.clear()
+    resolved = await store.resolve(asked, history)
+    resolved.messages.clear()
+    resolved.before.clear()
 
-    assert texts((await store.resolve(asked, history))[1]) == ["c q0", "a0", "q1"]
+    assert texts((await store.resolve(asked, history)).messages) == ["c q0", "a0", "q1"]
 
 
 async def test_concurrent_calls_of_one_run_read_its_history_once():
@@ -162,7 +180,7 @@ async def test_concurrent_calls_of_one_run_read_its_history_once():
 
     results = await asyncio.gather(*calls)
 
-    assert [texts(messages)[0] for _, messages in results] == ["one q0", "two q0", "three q0"]
+    assert [texts(one.messages)[0] for one in results] == ["one q0", "two q0", "three q0"]
     assert history.walks == 1
 
 
@@ -177,25 +195,25 @@ async def test_a_cancelled_call_does_not_strand_the_one_that_waits_for_it():
     first.cancel()
     history.gate.set()
 
-    assert texts((await second)[1])[-1] == "more"
+    assert texts((await second).messages)[-1] == "more"
     assert first.cancelled()
 
 
 async def test_the_setup_is_found_in_a_call_that_is_still_under_way():
     history = Recorded(under_way=[to_json(request(None, "first", setup=SETUP))])
 
-    setup, messages = await ConversationStore().resolve(request(None, "beside it"), history)
+    resolved = await ConversationStore().resolve(request(None, "beside it"), history)
 
-    assert setup == SETUP
-    assert texts(messages) == ["beside it"]
+    assert resolved.setup == SETUP
+    assert texts(resolved.messages) == ["beside it"]
 
 
 async def test_a_setup_that_was_recorded_under_another_hash_is_found_by_its_own():
     recorded = request(None, "first", setup=SETUP).model_copy(update={"setup_hash": "of another version"})
 
-    setup, _ = await ConversationStore().resolve(request(None, "now"), Recorded(under_way=[to_json(recorded)]))
+    resolved = await ConversationStore().resolve(request(None, "now"), Recorded(under_way=[to_json(recorded)]))
 
-    assert setup == SETUP
+    assert resolved.setup == SETUP
 
 
 @pytest.mark.parametrize("history", [None, Recorded()])
@@ -249,4 +267,83 @@ async def test_one_conversation_larger_than_the_limit_does_not_push_out_the_othe
 
     await store.resolve(request(small, "more"), history)
     assert history.walks == 0
-    assert texts((await store.resolve(request(large, "more"), history))[1])[-1] == "more"
+    assert texts((await store.resolve(request(large, "more"), history)).messages)[-1] == "more"
+
+
+# ── results of tools, which calls name and do not carry ──────────────────────────────────────────────────────────────
+
+
+def tool_result(text: str) -> ToolResultContent:
+    return recorded(tool_use("c1", "look", {}), [TextContent(text=text)], is_error=False)
+
+
+def result_words(message: Message) -> str:
+    (block,) = message.content
+    assert isinstance(block, ToolResultContent)
+    return "".join(one.text for one in block.content if isinstance(one, TextContent))
+
+
+LARGE = "word " * 1_000
+
+
+def naming(result: ToolResultContent) -> LLMRequest:
+    said = Thread(head="x").to_send([Message.user([result])])
+    return request(None, "", setup=SETUP).model_copy(update={"new": said})
+
+
+def test_a_large_result_is_named_and_a_small_one_is_said():
+    (large,), (small,) = naming(tool_result(LARGE)).new, naming(tool_result("a word")).new
+    assert result_words(large) == ""
+    assert len(large.model_dump_json()) < 200
+    assert result_words(small) == "a word"
+    assert large == referring(large)
+    assert record_of(small.content[0]) is None
+
+
+async def test_a_named_result_is_at_hand_after_its_step():
+    store, history = ConversationStore(result_steps=[TOOL]), Recorded()
+    store.keep_result([TextContent(text=LARGE)])
+    asked = naming(tool_result(LARGE))
+
+    resolved = await store.resolve(asked, history)
+
+    assert result_words(resolved.new[0]) == LARGE
+    assert history.walks == 0
+    answered = answer(asked, "seen")
+    store.remember(asked, resolved.new, answered)
+    again = await store.resolve(request(answered.head, "more"), history)
+    assert [result_words(one) for one in again.before[:1]] == [LARGE]
+    assert history.walks == 0
+
+
+@pytest.mark.parametrize("limit", [0, 64_000_000])
+async def test_a_named_result_is_read_from_the_step_that_gave_it(limit: int):
+    asked = naming(tool_result(LARGE))
+    history = Recorded(tools=[(b"{}", to_json({"content": [{"type": "text", "text": LARGE}], "is_error": False}))])
+    answered = answer(asked, "seen")
+    history.steps.append((to_json(asked), to_json(answered)))
+
+    resolved = await ConversationStore(limit, [TOOL]).resolve(asked, history)
+    assert result_words(resolved.new[0]) == LARGE
+
+    later = await ConversationStore(limit, [TOOL]).resolve(request(answered.head, "more"), history)
+    assert result_words(later.before[0]) == LARGE
+
+
+async def test_a_named_result_that_is_nowhere_is_an_error():
+    with pytest.raises(WorkflowApplicationError, match="The result of a tool in conversation `c`") as lost:
+        await ConversationStore(result_steps=[TOOL]).resolve(naming(tool_result(LARGE)), Recorded())
+    assert lost.value.type == "ConversationLost"
+
+
+def test_a_conversation_that_begins_with_results_of_another_run_says_them():
+    thread = Thread((Message.user([tool_result(LARGE)]),))
+    (first, second) = thread.to_send([Message.user([tool_result(LARGE)])])
+    assert result_words(first) == LARGE
+    assert record_of(first.content[0]) is None
+    assert result_words(second) == ""
+    assert unrecorded(first) == first
+
+
+def test_what_steps_give_is_read_by_its_content_alone():
+    assert RecordedResult.model_validate_json('{"content": [], "is_error": true, "new": 1}').content == []
