@@ -9,7 +9,7 @@ import sys
 import warnings
 from datetime import date
 
-from benchmarks import memory, model, running, serving
+from benchmarks import agents, memory, model, running, serving
 from benchmarks.harness import Row, bench, table
 
 FAMILIES = {
@@ -26,6 +26,7 @@ FAMILIES = {
     "sandbox": model.sandbox,
     "in_process": model.in_process,
     "replay": model.replay,
+    "tool_history": agents.history_of_tools,
 }
 
 

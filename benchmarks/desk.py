@@ -4,7 +4,7 @@ from mcp_agent.agents.agent import Agent
 from mcp_agent.app import MCPApp
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import Signal
-from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
+from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM, RequestParams
 
 app = MCPApp(name="bench")
 
@@ -49,6 +49,17 @@ class Many(Workflow[int]):
             await step(number)
         await app.context.executor.signal_bus.wait_for_signal(Signal("go"))
         return WorkflowResult(value=steps)
+
+
+@app.workflow
+class Research(Workflow[int]):
+    """An agent that looks things up, in as many turns as its model's script has."""
+
+    @app.workflow_run
+    async def run(self, turns: int) -> WorkflowResult[int]:
+        llm = await Agent("researcher", "You look things up.", server_names=["fifty"]).attach_llm(OpenAIAugmentedLLM)
+        await llm.generate_str("What is known?", RequestParams(max_turns=turns + 1))
+        return WorkflowResult(value=sum(len(message.model_dump_json()) for message in llm.history))
 
 
 @app.workflow
