@@ -10,7 +10,7 @@ from types import ModuleType
 
 from mcp_agent.activities.functions import CALL_FUNCTION, call_function
 from mcp_agent.activities.llm import LLM_GENERATE, LLMActivities
-from mcp_agent.activities.mcp import MCP_CALL_TOOL, MCP_LIST_TOOLS, MCPActivities
+from mcp_agent.activities.mcp import MCPActivities
 from mcp_agent.config import Settings
 from mcp_agent.errors import ConfigError
 from mcp_agent.executor.method_steps import method_tasks
@@ -46,13 +46,10 @@ class BuiltinTasks:
     def __init__(self, settings: Settings) -> None:
         self._llm = LLMActivities(settings)
         self._connections = ConnectionManager(settings.mcp.servers)
-        downstream = MCPActivities(self._connections)
+        downstream = MCPActivities(self._connections).steps()
         self.models = {LLM_GENERATE: TaskDefinition(LLM_GENERATE, self._llm.generate)}
         self.functions = {CALL_FUNCTION: TaskDefinition(CALL_FUNCTION, call_function)}
-        self.downstream = {
-            MCP_LIST_TOOLS: TaskDefinition(MCP_LIST_TOOLS, downstream.list_tools),
-            MCP_CALL_TOOL: TaskDefinition(MCP_CALL_TOOL, downstream.call_tool),
-        }
+        self.downstream = {name: TaskDefinition(name, function) for name, function in downstream.items()}
 
     async def aclose(self) -> None:
         """Closes what was opened."""

@@ -49,6 +49,7 @@ class StepState(_Record):
 
 
 _PARTIAL_TEXT = "mcp_agent.partial_text"
+_PROGRESS = "mcp_agent.progress"
 PARTIAL_TEXT_LIMIT = 32 * 1024
 """Characters of a growing answer that are told; of a longer one the end."""
 
@@ -56,6 +57,18 @@ PARTIAL_TEXT_LIMIT = 32 * 1024
 def partial_text_details(text: str) -> tuple[Any, ...]:
     """The heartbeat details of a step whose answer grows."""
     return ({_PARTIAL_TEXT: text[-PARTIAL_TEXT_LIMIT:]},)
+
+
+def progress_details(progress: Progress) -> tuple[dict[str, Any]]:
+    """The heartbeat details of a step that says how far it is."""
+    return ({_PROGRESS: progress.model_dump(mode="json", exclude_none=True)},)
+
+
+def progress_of(details: Sequence[Any]) -> Progress | None:
+    """How far a step says it is in its heartbeat details, if it does."""
+    first: Any = details[0] if details else None
+    told = cast("dict[str, Any]", first).get(_PROGRESS) if isinstance(first, dict) else None
+    return None if told is None else Progress.model_validate(told)
 
 
 def partial_text_of(details: Sequence[Any]) -> str | None:
