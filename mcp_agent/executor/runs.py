@@ -39,13 +39,19 @@ class PendingInput(_Record):
 
 
 class StepState(_Record):
-    """A step that is under way, as the engine sees it. `partial_text`: what a model has written so far."""
+    """A step that is under way, as the engine sees it.
+
+    Attributes:
+        partial_text: What a model has written so far.
+        progress: How far a downstream tool says it is.
+    """
 
     name: str
     attempt: int = 1
     last_error: str | None = None
     next_retry_at: datetime | None = None
     partial_text: str | None = None
+    progress: Progress | None = None
 
 
 _PARTIAL_TEXT = "mcp_agent.partial_text"
