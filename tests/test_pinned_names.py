@@ -43,8 +43,13 @@ async def test_the_names_of_steps():
         "Pinned.step",
         "mcp_agent.agent.call_function",
         "mcp_agent.llm.generate",
+        "mcp_agent.mcp.answer_request",
         "mcp_agent.mcp.call_tool",
+        "mcp_agent.mcp.get_prompt",
+        "mcp_agent.mcp.list_prompts",
+        "mcp_agent.mcp.list_resources",
         "mcp_agent.mcp.list_tools",
+        "mcp_agent.mcp.read_resource",
         f"{__name__}.by_module",
     ]
     await tasks.aclose()

@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import Protocol, TypeVar
-
-from mcp_types import ContentBlock
+from typing import Any
 
 from mcp_agent.activities.functions import CALL_FUNCTION, call_function
 from mcp_agent.activities.llm import LLM_GENERATE, LLMActivities
-from mcp_agent.activities.mcp import MCP_CALL_TOOL, MCP_LIST_TOOLS, MCPActivities
+from mcp_agent.activities.mcp import MCPActivities
 from mcp_agent.config import Settings
 from mcp_agent.errors import ConfigError
 from mcp_agent.executor.method_steps import method_tasks
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.workflow_task import TaskDefinition, definition_of
 from mcp_agent.mcp.connections import ConnectionManager
+from mcp_agent.mcp.definitions import MCP_ANSWER_REQUEST, MCP_CALL_TOOL
 from mcp_agent.workflows.llm.conversation import ConversationStore
 
 Tasks = Mapping[str, TaskDefinition]
-RESULT_STEPS = (MCP_CALL_TOOL, CALL_FUNCTION)
+RESULT_STEPS = (MCP_CALL_TOOL, MCP_ANSWER_REQUEST, CALL_FUNCTION)
 """The steps whose results model calls name instead of carrying them."""
-
-A = TypeVar("A")
-
-
-class _HasContent(Protocol):
-    @property
-    def content(self) -> Sequence[ContentBlock]: ...
-
-
-R = TypeVar("R", bound=_HasContent)
 
 
 class AppTasks:
@@ -64,29 +53,28 @@ class BuiltinTasks:
         self._store = ConversationStore(result_steps=RESULT_STEPS)
         self._llm = LLMActivities(settings, store=self._store)
         self._connections = ConnectionManager(settings.mcp.servers)
-        downstream = MCPActivities(self._connections)
+        downstream = MCPActivities(self._connections).steps()
         self.models = {LLM_GENERATE: TaskDefinition(LLM_GENERATE, self._llm.generate)}
-        self.functions = {CALL_FUNCTION: TaskDefinition(CALL_FUNCTION, self._kept(call_function))}
-        self.downstream = {
-            MCP_LIST_TOOLS: TaskDefinition(MCP_LIST_TOOLS, downstream.list_tools),
-            MCP_CALL_TOOL: TaskDefinition(MCP_CALL_TOOL, self._kept(downstream.call_tool)),
-        }
+        self.functions = {CALL_FUNCTION: self._task(CALL_FUNCTION, call_function)}
+        self.downstream = {name: self._task(name, function) for name, function in downstream.items()}
 
     async def aclose(self) -> None:
         """Closes what was opened."""
         await self._llm.aclose()
         await self._connections.aclose()
 
-    def _kept(self, step: Callable[[A], Awaitable[R]]) -> Callable[[A], Awaitable[R]]:
-        """The step, with its result kept for the model call that will name it."""
+    def _task(self, name: str, step: Callable[..., Awaitable[Any]]) -> TaskDefinition:
+        """The step; where model calls name its results, they are kept for the one that will."""
+        if name not in RESULT_STEPS:
+            return TaskDefinition(name, step)
 
         @functools.wraps(step)
-        async def keeping(argument: A) -> R:
+        async def keeping(argument: Any) -> Any:
             result = await step(argument)
             self._store.keep_result(result.content)
             return result
 
-        return keeping
+        return TaskDefinition(name, keeping)
 
 
 @asynccontextmanager

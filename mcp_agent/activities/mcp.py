@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from mcp_types import TextContent
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.runs import Progress, progress_details
+from mcp_agent.executor.step_context import current_step
 from mcp_agent.mcp.connections import ConnectionManager
 from mcp_agent.mcp.definitions import (
+    MCP_ANSWER_REQUEST,
     MCP_CALL_TOOL,
+    MCP_GET_PROMPT,
+    MCP_LIST_PROMPTS,
+    MCP_LIST_RESOURCES,
     MCP_LIST_TOOLS,
+    MCP_READ_RESOURCE,
     RESULT_LIMIT,
+    AnswerDownstreamRequest,
     CallDownstreamTool,
+    DownstreamContents,
+    DownstreamPrompt,
+    DownstreamPromptResult,
+    DownstreamResource,
     DownstreamResult,
     DownstreamTool,
+    GetDownstreamPrompt,
+    ReadDownstreamResource,
 )
 
-__all__ = ["MCP_CALL_TOOL", "MCP_LIST_TOOLS", "MCPActivities"]
+M = TypeVar("M", bound=BaseModel)
+
+_BEGUN = "mcp_agent.call_begun"
 
 
 class MCPActivities:
@@ -27,35 +47,98 @@ class MCPActivities:
     def __init__(self, connections: ConnectionManager) -> None:
         self._connections = connections
 
+    def steps(self) -> dict[str, Callable[..., Any]]:
+        """All of them, by the names that are stored with runs."""
+        return {
+            MCP_LIST_TOOLS: self.list_tools,
+            MCP_CALL_TOOL: self.call_tool,
+            MCP_ANSWER_REQUEST: self.answer_request,
+            MCP_LIST_PROMPTS: self.list_prompts,
+            MCP_GET_PROMPT: self.get_prompt,
+            MCP_LIST_RESOURCES: self.list_resources,
+            MCP_READ_RESOURCE: self.read_resource,
+        }
+
     async def list_tools(self, server: str) -> list[DownstreamTool]:
-        """The tools of a server that models may use. Raises as `ConnectionManager.list_tools`."""
-        tools = await self._connections.list_tools(server)
-        return [
-            DownstreamTool(server=server, name=tool.name, description=tool.description or "", input_schema=tool.input_schema)
-            for tool in tools
-            if self._connections.allows(server, tool.name)
-        ]
+        """The tools of a server that models may use. Raises as `ConnectionManager`."""
+        return await self._connections.list_tools(server)
 
     async def call_tool(self, call: CallDownstreamTool) -> DownstreamResult:
         """One call of a tool. Raises as `ConnectionManager.call_tool`; a tool's own error is a result.
 
         A result above 256 KB becomes an error result that says so: it would fill the run's history.
         """
-        if not self._connections.allows(call.server, call.tool):
-            raise WorkflowApplicationError(
-                f"`mcp.servers.{call.server}.allowed_tools` does not name `{call.tool}`.",
-                type="DownstreamNotAllowed",
-                non_retryable=True,
-            )
-        answer = await self._connections.call_tool(call.server, call.tool, call.arguments)
-        result = DownstreamResult(
-            content=list(answer.content),
-            # Servers send structured content as text too; it is kept only where there is nothing else.
-            structured_content=None if answer.content else answer.structured_content,
-            is_error=bool(answer.is_error),
+        step = current_step()
+        _check_not_begun(call)
+        told = _Told(call)
+        try:
+            result = await self._connections.call_tool(call, step.run_id if step is not None else "", told)
+        except WorkflowApplicationError:
+            told.ended()
+            raise
+        return _bounded(call, result)
+
+    async def answer_request(self, answer: AnswerDownstreamRequest) -> DownstreamResult:
+        """Goes on with a call that is held open. Raises as `ConnectionManager.answer_request`; results as of `call_tool`."""
+        return _bounded(answer.call, await self._connections.answer_request(answer, _Told(answer.call)))
+
+    async def list_prompts(self, server: str) -> list[DownstreamPrompt]:
+        """The prompts of a server. Raises as `ConnectionManager`."""
+        return await self._connections.list_prompts(server)
+
+    async def get_prompt(self, request: GetDownstreamPrompt) -> DownstreamPromptResult:
+        """A prompt, filled in. Raises as `ConnectionManager`, and `DownstreamTooLarge` above 256 KB."""
+        return _small_enough(f"prompt `{request.prompt}`", await self._connections.get_prompt(request))
+
+    async def list_resources(self, server: str) -> list[DownstreamResource]:
+        """The resources of a server. Raises as `ConnectionManager`."""
+        return await self._connections.list_resources(server)
+
+    async def read_resource(self, request: ReadDownstreamResource) -> DownstreamContents:
+        """What a resource holds. Raises as `ConnectionManager`, and `DownstreamTooLarge` above 256 KB."""
+        return _small_enough(f"resource `{request.uri}`", await self._connections.read_resource(request))
+
+
+class _Told:
+    """What the engine is told with the heartbeats of a call: that it has begun, and how far it is."""
+
+    def __init__(self, call: CallDownstreamTool) -> None:
+        self._call = call
+        self._step = current_step()
+        self._begun: dict[str, Any] = {}
+
+    def begun(self) -> None:
+        if self._step is not None and not self._call.repeatable:
+            self._begun = {_BEGUN: True}
+            self._step.heartbeat(self._begun)
+
+    def progress(self, done: float, total: float | None, message: str | None) -> None:
+        if self._step is not None:
+            (details,) = progress_details(Progress(done=done, total=total, message=message))
+            self._step.heartbeat(self._begun | details)
+
+    def ended(self) -> None:
+        """The call has failed by name: another attempt may begin."""
+        if self._step is not None and self._begun:
+            self._step.heartbeat()
+
+
+def _check_not_begun(call: CallDownstreamTool) -> None:
+    """Refuses to repeat a call that must not be made twice, where an attempt has begun it and was lost with its worker."""
+    step = current_step()
+    before: Any = step.heartbeat_details[0] if step is not None and step.heartbeat_details else None
+    if not call.repeatable and isinstance(before, dict) and _BEGUN in before:
+        raise WorkflowApplicationError(
+            f"The worker was lost while it called `{call.tool}` of MCP server `{call.server}`. Whether it was carried out is not "
+            "known, and it says that it must not be done twice: check first.",
+            type="DownstreamOutcomeUnknown",
+            non_retryable=True,
         )
-        size = len(to_json(result))
-        return result if size <= RESULT_LIMIT else _too_large(call, size)
+
+
+def _bounded(call: CallDownstreamTool, result: DownstreamResult) -> DownstreamResult:
+    size = len(to_json(result))
+    return result if size <= RESULT_LIMIT else _too_large(call, size)
 
 
 def _too_large(call: CallDownstreamTool, size: int) -> DownstreamResult:
@@ -64,3 +147,11 @@ def _too_large(call: CallDownstreamTool, size: int) -> DownstreamResult:
         "Ask for less: a part, a page, a summary."
     )
     return DownstreamResult(content=[TextContent(text=text)], is_error=True)
+
+
+def _small_enough(what: str, result: M) -> M:
+    size = len(to_json(result))
+    if size > RESULT_LIMIT:
+        text = f"The {what} has {size:,} bytes; at most {RESULT_LIMIT:,} can be used: ask for another, or for a part."
+        raise WorkflowApplicationError(text, type="DownstreamTooLarge", non_retryable=True)
+    return result

@@ -39,16 +39,23 @@ class PendingInput(_Record):
 
 
 class StepState(_Record):
-    """A step that is under way, as the engine sees it. `partial_text`: what a model has written so far."""
+    """A step that is under way, as the engine sees it.
+
+    Attributes:
+        partial_text: What a model has written so far.
+        progress: How far a downstream tool says it is.
+    """
 
     name: str
     attempt: int = 1
     last_error: str | None = None
     next_retry_at: datetime | None = None
     partial_text: str | None = None
+    progress: Progress | None = None
 
 
 _PARTIAL_TEXT = "mcp_agent.partial_text"
+_PROGRESS = "mcp_agent.progress"
 PARTIAL_TEXT_LIMIT = 32 * 1024
 """Characters of a growing answer that are told; of a longer one the end."""
 
@@ -56,6 +63,18 @@ PARTIAL_TEXT_LIMIT = 32 * 1024
 def partial_text_details(text: str) -> tuple[Any, ...]:
     """The heartbeat details of a step whose answer grows."""
     return ({_PARTIAL_TEXT: text[-PARTIAL_TEXT_LIMIT:]},)
+
+
+def progress_details(progress: Progress) -> tuple[dict[str, Any]]:
+    """The heartbeat details of a step that says how far it is."""
+    return ({_PROGRESS: progress.model_dump(mode="json", exclude_none=True)},)
+
+
+def progress_of(details: Sequence[Any]) -> Progress | None:
+    """How far a step says it is in its heartbeat details, if it does."""
+    first: Any = details[0] if details else None
+    told = cast("dict[str, Any]", first).get(_PROGRESS) if isinstance(first, dict) else None
+    return None if told is None else Progress.model_validate(told)
 
 
 def partial_text_of(details: Sequence[Any]) -> str | None:

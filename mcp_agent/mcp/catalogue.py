@@ -12,6 +12,7 @@ from mcp_agent.workflows.llm.messages import ToolSpec
 
 NAME_LIMIT = 64  # what the providers allow
 _HASH = 8
+_VERSION = 16
 
 
 class Catalogue:
@@ -38,6 +39,13 @@ class Catalogue:
             (ToolSpec(name=name, description=tool.description, input_schema=tool.input_schema), tool)
             for name, tool in self._tools.items()
         ]
+
+
+def version_of(tools: Iterable[DownstreamTool]) -> str:
+    """Stands for a server's list of tools, whatever its order: another list has another, on every worker the same."""
+    listed = sorted(tools, key=lambda tool: tool.name)
+    text = "\n".join(tool.model_dump_json(exclude={"catalogue"}) for tool in listed)
+    return hashlib.sha256(text.encode()).hexdigest()[:_VERSION]
 
 
 def _plain(tool: DownstreamTool) -> str:

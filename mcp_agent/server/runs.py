@@ -134,7 +134,7 @@ class Runs:
 
 def _news(state: RunState) -> str:
     """What is worth telling: without the passing of time."""
-    steps = [(step.name, step.attempt, step.partial_text) for step in state.steps]
+    steps = [(step.name, step.attempt, step.partial_text, step.progress) for step in state.steps]
     return f"{state.progress} {steps}"
 
 

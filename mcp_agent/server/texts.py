@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mcp_agent.executor.runs import Receipt, RunState, StepState
+from mcp_agent.executor.runs import Progress, Receipt, RunState, StepState
 from mcp_agent.server.run import Run
 
 _SHORT = 3_000
@@ -41,11 +41,15 @@ def progress(state: RunState) -> str:
     """How far it is, on one line: `12 s; llm.generate, attempt 2: 429, retry in 8 s`."""
     parts = [duration(_seconds(state))]
     if state.progress is not None:
-        total = "" if state.progress.total is None else f" of {state.progress.total:g}"
-        message = f": {state.progress.message}" if state.progress.message else ""
-        parts.append(f"{state.progress.done:g}{total} done{message}")
+        parts.append(_done(state.progress))
     parts += [_step(step) for step in state.steps[:3]]
     return "; ".join(parts)
+
+
+def _done(progress: Progress) -> str:
+    total = "" if progress.total is None else f" of {progress.total:g}"
+    message = f": {progress.message}" if progress.message else ""
+    return f"{progress.done:g}{total} done{message}"
 
 
 def _step(step: StepState) -> str:
@@ -54,6 +58,8 @@ def _step(step: StepState) -> str:
         text += f", attempt {step.attempt}"
     if step.partial_text:
         return f"{text}: …{step.partial_text[-_GROWING:]}"
+    if step.progress is not None:
+        return f"{text}: {_done(step.progress)}"
     if step.last_error:
         text += f": {step.last_error[:200]}"
     if step.next_retry_at is not None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp_types import CallToolResult, TextContent
+from mcp_types import TextContent
 
 from mcp_agent.config import MCPServerSettings
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.mcp.connections import ConnectionManager
+from mcp_agent.mcp.definitions import CallDownstreamTool
 from tests.support import alive, until, until_gone
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +37,7 @@ class Odd:
         return int(self.pid_file.read_text())
 
     async def call(self, tool: str, **arguments: Any) -> str:
-        result: CallToolResult = await self.connections.call_tool("odd", tool, arguments)
+        result = await self.connections.call_tool(CallDownstreamTool(server="odd", tool=tool, arguments=arguments))
         (block,) = result.content
         assert isinstance(block, TextContent)
         return block.text

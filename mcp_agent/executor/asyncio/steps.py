@@ -16,7 +16,7 @@ from mcp_agent.executor.asyncio.stepping import owner
 from mcp_agent.executor.failures import as_step_failure, contained, in_thread
 from mcp_agent.executor.payloads import decode, encode, reading
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike, delay_before
-from mcp_agent.executor.runs import StepState, partial_text_of
+from mcp_agent.executor.runs import StepState, partial_text_of, progress_of
 from mcp_agent.executor.scoped import Scoped
 from mcp_agent.executor.steps import DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.workflow_task import TaskDefinition
@@ -35,9 +35,9 @@ class StepRecord:
 
     def keep_heartbeat(self, *details: Any) -> None:
         self.heartbeat = details
-        partial_text = partial_text_of(details)
-        if partial_text != self.state.partial_text:
-            self.state = self.state.model_copy(update={"partial_text": partial_text})
+        told = {"partial_text": partial_text_of(details), "progress": progress_of(details)}
+        if told != {"partial_text": self.state.partial_text, "progress": self.state.progress}:
+            self.state = self.state.model_copy(update=told)
 
 
 @dataclass(slots=True)

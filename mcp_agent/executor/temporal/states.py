@@ -23,7 +23,7 @@ from temporalio.client import (
 from temporalio.exceptions import TerminatedError
 
 from mcp_agent.errors import EncryptionError
-from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState, partial_text_of
+from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState, partial_text_of, progress_of
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.endings import failure_of, failure_text, termination_of
 from mcp_agent.executor.temporal.names import OWN_MEMO, OWN_STEPS, STATE_MEMO
@@ -116,6 +116,7 @@ async def _step(client: Client, pending: PendingActivityInfo) -> StepState:
         last_error=failure,
         next_retry_at=_time(pending.next_attempt_schedule_time) if waits else None,
         partial_text=partial_text_of(told),
+        progress=progress_of(told),
     )
 
 
