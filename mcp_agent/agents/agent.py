@@ -10,15 +10,21 @@ from typing import Any, TypeVar
 
 from mcp_types import ToolResultContent, ToolUseContent
 
+from mcp_agent.agents import downstream
 from mcp_agent.agents.approval import Approval, ApprovalPolicy
-from mcp_agent.agents.tools import DOWNSTREAM_CALL, AgentTool, HumanInput, ServerTool, function_tool
+from mcp_agent.agents.downstream import Sampler
+from mcp_agent.agents.tools import AgentTool, HumanInput, ServerTool, function_tool
 from mcp_agent.errors import DefinitionError, WorkflowApplicationError
 from mcp_agent.executor.budget import Budget, Spending
 from mcp_agent.executor.problems import did_you_mean
-from mcp_agent.executor.runtime import host
-from mcp_agent.executor.steps import StepCall
 from mcp_agent.mcp.catalogue import Catalogue
-from mcp_agent.mcp.definitions import MCP_LIST_TOOLS, DownstreamTool
+from mcp_agent.mcp.definitions import (
+    DownstreamContents,
+    DownstreamPrompt,
+    DownstreamPromptResult,
+    DownstreamResource,
+    DownstreamTool,
+)
 from mcp_agent.workflows.llm.augmented_llm import AugmentedLLM, Compaction
 from mcp_agent.workflows.llm.messages import Message, RequestParams, ToolSpec, tool_error
 
@@ -94,14 +100,52 @@ class Agent:
         """The tools as a model sees them, in a stable order."""
         return [tool.spec for tool in (await self._listed()).values()]
 
-    async def call_tool(self, call: ToolUseContent) -> ToolResultContent:
-        """Runs a tool that the model asked for. A tool that fails is told to the model; it does not fail the run."""
+    async def call_tool(self, call: ToolUseContent, sample: Sampler | None = None) -> ToolResultContent:
+        """Runs a tool that the model asked for. A tool that fails is told to the model; it does not fail the run.
+
+        Args:
+            call: The model's call.
+            sample: Has a model answer for a downstream server that asks for that; without, it is refused.
+        """
         tools = await self._listed()
         tool = tools.get(call.name)
         if tool is None:
             return tool_error(call, f"There is no tool `{call.name}`. {did_you_mean(call.name, tools)}")
         refusal = await self._approval.refusal(self.name, call, tool.names)
-        return await tool.call(call) if refusal is None else tool_error(call, refusal)
+        return await tool.call(call, sample) if refusal is None else tool_error(call, refusal)
+
+    async def list_prompts(self, server: str | None = None) -> list[DownstreamPrompt]:
+        """The prompts of one of its servers, or of all. Raises WorkflowApplicationError, as do all below."""
+        listed = await asyncio.gather(*(downstream.list_prompts(one) for one in self._servers(server)))
+        return [prompt for prompts in listed for prompt in prompts]
+
+    async def get_prompt(self, server: str, prompt: str, arguments: Mapping[str, str] | None = None) -> DownstreamPromptResult:
+        """A prompt of one of its servers, filled in."""
+        (known,) = self._servers(server)
+        return await downstream.get_prompt(known, prompt, arguments)
+
+    async def list_resources(self, server: str | None = None) -> list[DownstreamResource]:
+        """The resources of one of its servers, or of all, and the templates of them."""
+        listed = await asyncio.gather(*(downstream.list_resources(one) for one in self._servers(server)))
+        return [resource for resources in listed for resource in resources]
+
+    async def read_resource(self, server: str, uri: str) -> DownstreamContents:
+        """What a resource of one of its servers holds."""
+        (known,) = self._servers(server)
+        return await downstream.read_resource(known, uri)
+
+    def _servers(self, server: str | None) -> list[str]:
+        if server is None:
+            return self.server_names
+        if server not in self.server_names:
+            hint = did_you_mean(server, self.server_names)
+            raise WorkflowApplicationError(
+                f"Agent `{self.name}` has no server `{server}`. {hint}", type="DownstreamNotConfigured", non_retryable=True
+            )
+        return [server]
+
+    def _forget_tools(self) -> None:
+        self._tools = None
 
     async def _listed(self) -> dict[str, AgentTool]:
         async with self._listing:
@@ -109,14 +153,12 @@ class Agent:
                 listed = await asyncio.gather(*(self._list(server) for server in self.server_names))
                 own = {tool.spec.name: tool for tool in self._own}
                 catalogue = Catalogue((tool for tools in listed for tool in tools), taken=own)
-                served = {spec.name: ServerTool(tool, spec) for spec, tool in catalogue.entries()}
+                served = {spec.name: ServerTool(tool, spec, self._forget_tools) for spec, tool in catalogue.entries()}
                 self._tools = {**served, **own}
             return self._tools
 
     async def _list(self, server: str) -> list[DownstreamTool]:
-        tools: list[DownstreamTool] = await host().run_step(
-            StepCall(MCP_LIST_TOOLS, (server,), DOWNSTREAM_CALL, list[DownstreamTool])
-        )
+        tools = await downstream.list_tools(server)
         wanted = self._filter.get(server)
         if wanted is None:
             return tools

@@ -11,13 +11,14 @@ from mcp_types import ContentBlock, TextContent, ToolResultContent, ToolUseConte
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError, to_json
 
+from mcp_agent.agents.downstream import Sampler, call_downstream
 from mcp_agent.errors import InvalidArguments, NotInWorkflowError, WorkflowApplicationError
 from mcp_agent.executor.method_steps import task_of_method
 from mcp_agent.executor.retry import RetryPolicy
 from mcp_agent.executor.runtime import host
 from mcp_agent.executor.steps import StepCall, StepOptions
 from mcp_agent.executor.workflow_task import TaskDefinition, definition_of
-from mcp_agent.mcp.definitions import MCP_CALL_TOOL, CallDownstreamTool, DownstreamResult, DownstreamTool
+from mcp_agent.mcp.definitions import DownstreamTool
 from mcp_agent.workflows.llm.functions import (
     CALL_FUNCTION,
     CallFunction,
@@ -29,11 +30,6 @@ from mcp_agent.workflows.llm.functions import (
 )
 from mcp_agent.workflows.llm.messages import ToolSpec, recorded, tool_error
 
-DOWNSTREAM_CALL = StepOptions(
-    start_to_close_timeout=timedelta(minutes=10),
-    heartbeat_timeout=timedelta(seconds=10),
-    retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=20), maximum_attempts=5),
-)
 FUNCTION_CALL = StepOptions(start_to_close_timeout=timedelta(minutes=10), retry_policy=RetryPolicy(maximum_attempts=5))
 HUMAN_INPUT = "human_input"
 
@@ -53,10 +49,15 @@ class AgentTool(ABC):
         self.spec = spec
         self.names = names
 
-    async def call(self, call: ToolUseContent) -> ToolResultContent:
-        """Carries out a call. What fails is told to the model; it does not fail the run."""
+    async def call(self, call: ToolUseContent, sample: Sampler | None = None) -> ToolResultContent:
+        """Carries out a call. What fails is told to the model; it does not fail the run.
+
+        Args:
+            call: The model's call.
+            sample: Has a model answer for a downstream server that asks for that.
+        """
         try:
-            content, is_error = await self._carry_out(call)
+            content, is_error = await self._carry_out(call, sample)
         except InvalidArguments as error:
             return tool_error(call, f"The arguments of `{call.name}` do not fit: {error}")
         except WorkflowApplicationError as error:
@@ -66,22 +67,24 @@ class AgentTool(ABC):
         return ToolResultContent(tool_use_id=call.id, content=content, is_error=is_error or None)
 
     @abstractmethod
-    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
         """The result, and whether it is the tool's own error. Raises InvalidArguments or WorkflowApplicationError."""
 
 
 class ServerTool(AgentTool):
-    """A tool of a downstream server."""
+    """A tool of a downstream server. `changed` is told when the server has other tools than it had."""
 
     recorded = True
 
-    def __init__(self, tool: DownstreamTool, spec: ToolSpec) -> None:
+    def __init__(self, tool: DownstreamTool, spec: ToolSpec, changed: Callable[[], None]) -> None:
         super().__init__(spec, (f"{tool.server}.{tool.name}", tool.server))
         self._tool = tool
+        self._changed = changed
 
-    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
-        request = CallDownstreamTool(server=self._tool.server, tool=self._tool.name, arguments=call.input)
-        result: DownstreamResult = await host().run_step(StepCall(MCP_CALL_TOOL, (request,), DOWNSTREAM_CALL, DownstreamResult))
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
+        result = await call_downstream(self._tool, call.input, sample)
+        if result.tools_changed:
+            self._changed()
         return list(result.content) or [TextContent(text=to_json(result.structured_content).decode())], result.is_error
 
 
@@ -94,7 +97,7 @@ class FunctionStep(AgentTool):
         self._function = function
         self._task = task
 
-    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
         args = arguments_for(self._task.function, call.input, skip=self._skip)
         made = host().run_step(self._task.call(tuple(args))) if self._skip else self._function(*args)
         try:
@@ -112,7 +115,7 @@ class PlainFunction(AgentTool):
         self._path = path_of(function)
         super().__init__(spec_of(function), (function.__name__,))
 
-    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
         request = CallFunction(function=self._path, arguments=call.input)
         options = StepOptions(summary=call.name).over(FUNCTION_CALL)
         result: FunctionResult = await host().run_step(StepCall(CALL_FUNCTION, (request,), options, FunctionResult))
@@ -143,7 +146,7 @@ class HumanInput(AgentTool):
         spec = ToolSpec(name=HUMAN_INPUT, description=description, input_schema=_Question.model_json_schema())
         super().__init__(spec, (HUMAN_INPUT,))
 
-    async def _carry_out(self, call: ToolUseContent) -> tuple[list[ContentBlock], bool]:
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
         try:
             asked = _Question.model_validate(call.input)
         except ValueError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 
-from mcp_types import ToolResultContent, ToolUseContent
+from mcp_types import CreateMessageRequestParams, CreateMessageResult, ToolResultContent, ToolUseContent
 
-from mcp_agent.errors import MaxTurnsExceeded
+from mcp_agent.errors import MaxTurnsExceeded, WorkflowApplicationError
 from mcp_agent.executor.budget import Spending, in_time
 from mcp_agent.executor.retry import RetryPolicy
 from mcp_agent.executor.runs import CallUsage
@@ -24,12 +25,15 @@ from mcp_agent.workflows.llm.messages import (
     LLMSetup,
     Message,
     RequestParams,
+    ToolSpec,
     invalid_input,
     tool_error,
 )
+from mcp_agent.workflows.llm.sampling import sampled_messages, sampling_params, sampling_result
 from mcp_agent.workflows.llm.thread import Dialogue, Thread
 
 DEFAULT_MAX_TURNS = 25
+Sampler = Callable[[CreateMessageRequestParams], Awaitable[CreateMessageResult]]
 
 MODEL_CALL = StepOptions(
     start_to_close_timeout=timedelta(minutes=10),
@@ -45,7 +49,9 @@ class Caller(Protocol):
     name: str
     spending: Spending
 
-    async def call_tool(self, call: ToolUseContent) -> ToolResultContent: ...
+    async def tool_specs(self) -> list[ToolSpec]: ...
+
+    async def call_tool(self, call: ToolUseContent, sample: Sampler) -> ToolResultContent: ...
 
 
 @dataclass(slots=True)
@@ -86,6 +92,7 @@ class Turns:
             if not calls or reply.stop_reason not in ("tool_use", *COMPLETE):
                 return Generation(replies)
             new = [Message.user(await self._call_all(calls))]
+            setup = setup.model_copy(update={"tools": await self.agent.tool_specs()})  # a call may have changed them
         raise MaxTurnsExceeded(self.agent.name, len(replies), self._reached[-1])
 
     async def _compacted(self, thread: Thread, new: list[Message], setup: LLMSetup) -> Thread:
@@ -138,7 +145,15 @@ class Turns:
         problem = invalid_input(call)
         if problem is not None:
             return tool_error(call, f"The arguments of `{call.name}` are no JSON object: {problem.error}. Call it again.")
-        return await self.agent.call_tool(call)
+        return await self.agent.call_tool(call, self._sample)
+
+    async def _sample(self, asked: CreateMessageRequestParams) -> CreateMessageResult:
+        """Answers for a downstream server, apart from the conversation. Raises WorkflowApplicationError."""
+        if asked.tools:
+            raise WorkflowApplicationError("It asks for an answer with tools.", type="UnsupportedSampling", non_retryable=True)
+        known = RequestParams(model=self.params.model, timeout_seconds=self.params.timeout_seconds)
+        apart = replace(self, params=sampling_params(asked).over(known))
+        return sampling_result(await apart._ask(Thread(), sampled_messages(asked), LLMSetup(instruction=asked.system_prompt)))  # noqa: SLF001
 
     def _spendings(self) -> tuple[Spending, Spending]:
         return self.agent.spending, host().spending

@@ -1,0 +1,39 @@
+"""MCP's sampling (specification, "Client Features", "Sampling") in terms of this package's messages, and back."""
+
+from __future__ import annotations
+
+from mcp_types import CreateMessageRequestParams, CreateMessageResult, SamplingMessage, StopReason, TextContent
+
+from mcp_agent.workflows.llm.messages import Block, LLMResponse, Message, RequestParams
+
+_STOP_REASONS: dict[str, StopReason] = {"end_turn": "endTurn", "max_tokens": "maxTokens", "stop_sequence": "stopSequence"}
+
+
+def sampled_messages(asked: CreateMessageRequestParams) -> list[Message]:
+    """What the server has the model read."""
+    return [_message(message) for message in asked.messages]
+
+
+def sampling_params(asked: CreateMessageRequestParams) -> RequestParams:
+    """How the server wants the model to be asked."""
+    return RequestParams(
+        max_tokens=asked.max_tokens,
+        temperature=asked.temperature,
+        stop_sequences=asked.stop_sequences or [],
+        model_preferences=asked.model_preferences,
+    )
+
+
+def sampling_result(reply: LLMResponse) -> CreateMessageResult:
+    """The model's answer, as the server gets it."""
+    return CreateMessageResult(
+        role="assistant",
+        content=TextContent(text=reply.message.text),
+        model=reply.model,
+        stop_reason=_STOP_REASONS.get(reply.stop_reason, reply.stop_reason),
+    )
+
+
+def _message(message: SamplingMessage) -> Message:
+    content: Block | list[Block] = message.content  # pyright: ignore[reportAssignmentType] - a subset of the blocks there are
+    return Message(role=message.role, content=content if isinstance(content, list) else [content])
