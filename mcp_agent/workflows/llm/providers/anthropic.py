@@ -543,7 +543,8 @@ class StreamedAnswer:
         for (index, field), pieces in self._pieces.items():
             block = self._blocks.setdefault(index, {})
             begun = block.get(field)
-            block[field] = (begun if isinstance(begun, str) else "") + "".join(pieces)
+            whole = (begun if isinstance(begun, str) else "") + "".join(pieces)
+            block[field] = _provider_input(whole) if field == "input" and block.get("type") != "tool_use" else whole
         return self._message | {"content": list(self._blocks.values())}
 
     def _extend(self, index: Any, delta: JSON) -> str:
@@ -567,6 +568,12 @@ class StreamedAnswer:
         text = piece if isinstance(piece, str) else ""
         self._pieces.setdefault((index, field), []).append(text)
         return text
+
+
+def _provider_input(written: str) -> JSON:
+    """What the provider's own tools were called with: read by nobody here, and an object when it goes back."""
+    arguments = tool_arguments(written)
+    return arguments if isinstance(arguments, dict) else {}
 
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
