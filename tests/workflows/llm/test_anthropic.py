@@ -32,7 +32,13 @@ from mcp_agent.workflows.llm.messages import (
     invalid_input,
     tool_use,
 )
-from mcp_agent.workflows.llm.providers.anthropic import AnthropicClient, StreamedAnswer, from_response, to_request
+from mcp_agent.workflows.llm.providers.anthropic import (
+    AnthropicClient,
+    StreamedAnswer,
+    from_response,
+    to_request,
+    with_prefix,
+)
 from mcp_agent.workflows.llm.providers.base import ProviderError
 
 MODEL = "claude-sonnet-5-5"
@@ -610,6 +616,50 @@ def test_thoughts_of_one_model_are_not_shown_to_another():
     message = from_response(answered(THOUGHT, text("a"), HIDDEN), MODEL).message
 
     assert sent(message, model="claude-opus-5-5")[0]["content"] == [text("a")]
+
+
+def conversation(model: str) -> list[Message]:
+    """Two rounds with thoughts, as they are stored."""
+    said = [Message.user("hi")]
+    for number in (1, 2):
+        _, prefix = with_prefix(SETUP, said, RequestParams(), model, prompt_caching=True)
+        body = answered(THOUGHT, call({"a": number}, f"t{number}"), stop_reason="tool_use")
+        said.append(from_response(body, model, prefix).message)
+        said.append(Message.user([ToolResultContent(tool_use_id=f"t{number}", content=[TextContent(text=LONG)])]))
+    return [Message.model_validate_json(to_json(one)) for one in said]
+
+
+def thoughts(setup: LLMSetup, said: list[Message], model: str = MODEL, **params: Any) -> int:
+    turns = request(*said, setup=setup, params=RequestParams(**params), model=model)["messages"]
+    return sum(block["type"] == "thinking" for turn in turns for block in turn["content"])
+
+
+SETUP = LLMSetup(instruction="Be brief.", tools=[ToolSpec(name="add")])
+
+
+@pytest.mark.promise("design: reasoning goes back to the provider unchanged")
+def test_thoughts_go_back_after_the_conversation_that_they_were_thought_in():
+    said = conversation(MODEL)
+
+    assert thoughts(SETUP, said) == 2
+    assert thoughts(SETUP, said, reasoning_effort="high", max_tokens=9) == 2
+    assert thoughts(SETUP, [*said, Message.assistant("Done."), Message.user("and?")]) == 2
+
+
+@pytest.mark.promise("issue: a compacted conversation with reasoning is not refused")
+def test_thoughts_after_another_beginning_are_left_out():
+    said = conversation(MODEL)
+
+    assert thoughts(SETUP.model_copy(update={"instruction": "Be long."}), said) == 0
+    assert thoughts(SETUP.model_copy(update={"tools": []}), said) == 0
+    assert thoughts(SETUP, [Message.user("Summed up: hi."), *said[1:]]) == 0
+    assert thoughts(SETUP, [*said[:2], Message.user("never mind"), *said[3:]]) == 1
+
+
+def test_older_models_take_thoughts_back_after_any_beginning():
+    said = conversation("claude-haiku-4-5")
+
+    assert thoughts(LLMSetup(), [Message.user("Summed up."), *said[1:]], "claude-haiku-4-5") == 2
 
 
 def test_thoughts_alone_are_no_turn():

@@ -4,8 +4,9 @@
 
 What the model must get back unchanged is kept under `provider_data["anthropic"]`: `blocks` holds the blocks that have no
 form of their own here (thinking, its signatures, the provider's own tools), each with the number of the block that it
-stood before; `extra` holds further fields of the others, by their number; `model` names who thought, because the thoughts
-of one model are no other's. Such a message is only ever extended by what follows it, never changed.
+stood before; `extra` holds further fields of the others, by their number; `model` and `prefix` name who thought, and after
+what. The API refuses thoughts of another model, and of the newest models those after another beginning, such as one that
+was summed up since: they are left out.
 """
 
 from __future__ import annotations
@@ -130,6 +131,13 @@ def to_request(
         ProviderError: Type `UnsupportedContent`: a block that the Messages API cannot carry; `BadRequestError`: a
             reasoning effort that the model does not have.
     """
+    return with_prefix(setup, messages, params, model, prompt_caching=prompt_caching)[0]
+
+
+def with_prefix(
+    setup: LLMSetup, messages: list[Message], params: RequestParams, model: str, *, prompt_caching: bool
+) -> tuple[JSON, str]:
+    """As `to_request`, with the hash of all that the model reads: its thoughts are bound to that."""
     claude = Claude.named(model)
     request: JSON = {"model": model, "max_tokens": params.max_tokens or claude.default_max_tokens}
     if setup.tools:
@@ -137,10 +145,14 @@ def to_request(
         if params.parallel_tool_calls is False:
             request["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
     _instruct(request, setup, params, claude)
-    request["messages"] = _messages(messages, model)
+    _add_options(request, params, claude)
+    read = request | request.get("extra_body", {})
+    turns = _Turns(model, [read.get("system"), read.get("tools")])
+    turns.add(messages)
+    request["messages"] = turns.sent
     if prompt_caching:
         _mark(request)
-    return _with_options(request, params, claude)
+    return request, turns.prefix
 
 
 def _instruct(request: JSON, setup: LLMSetup, params: RequestParams, claude: Claude) -> None:
@@ -161,7 +173,7 @@ def _instruct(request: JSON, setup: LLMSetup, params: RequestParams, claude: Cla
         request["system"] = system
 
 
-def _with_options(request: JSON, params: RequestParams, claude: Claude) -> JSON:
+def _add_options(request: JSON, params: RequestParams, claude: Claude) -> None:
     if params.stop_sequences:
         request["stop_sequences"] = params.stop_sequences
     if "user_id" in params.metadata:
@@ -175,7 +187,6 @@ def _with_options(request: JSON, params: RequestParams, claude: Claude) -> JSON:
         request["extra_body"] = extra
     if extra.keys() & _SAMPLING:
         request["extra_headers"] = {"anthropic-version": _SAMPLING_VERSION}
-    return request
 
 
 def _thinks(request: JSON) -> bool:
@@ -204,32 +215,52 @@ def _tool(tool: ToolSpec) -> JSON:
     return found
 
 
-def _messages(messages: list[Message], model: str) -> list[JSON]:
-    """Turns of the user that follow each other are one, so that all results of a turn's calls stand together."""
-    found: list[JSON] = []
-    called: list[str] = []
-    for role, turns in groupby(messages, key=lambda message: message.role):
-        if role == "user":
-            found.append(_turn(role, _user([block for turn in turns for block in turn.content], called)))
-            called = []
-            continue
-        for turn in turns:
-            if called:
-                found.append(_turn("user", _user([], called)))
-            content = _assistant(turn, model)
-            if content:
-                found.append(_turn(role, content))
-            called = [call.id for call in turn.tool_uses]
-    if called:
-        found.append(_turn("user", _user([], called)))
-    return found
+class _Turns:
+    """The conversation as the API wants it, and the hash of what was sent so far."""
+
+    def __init__(self, model: str, setup: Any) -> None:
+        self.sent: list[JSON] = []
+        self._model = model
+        self._binds = Claude.named(model).binds_thoughts
+        self._hash = hashlib.sha256(to_json(setup))
+        self._called: list[str] = []
+
+    @property
+    def prefix(self) -> str:
+        return self._hash.hexdigest()
+
+    def add(self, messages: list[Message]) -> None:
+        """Turns of the user that follow each other are one, so that all results of a turn's calls stand together."""
+        for role, turns in groupby(messages, key=lambda message: message.role):
+            if role == "user":
+                self._say([block for turn in turns for block in turn.content])
+                continue
+            for turn in turns:
+                self._answer_calls()
+                self._append("assistant", _assistant(turn, self._may_think(turn)))
+                self._called = [call.id for call in turn.tool_uses]
+        self._answer_calls()
+
+    def _answer_calls(self) -> None:
+        if self._called:
+            self._say([])
+
+    def _say(self, blocks: list[Block]) -> None:
+        self._append("user", _user(blocks, self._called))
+        self._called = []
+
+    def _append(self, role: str, content: list[JSON]) -> None:
+        if content:
+            turn: JSON = {"role": role, "content": content}
+            self._hash.update(to_json(turn))
+            self.sent.append(turn)
+
+    def _may_think(self, turn: Message) -> bool:
+        data = _own_data(turn)
+        return data.get("model") == self._model and (not self._binds or data.get("prefix") in (None, self.prefix))
 
 
-def _turn(role: str, content: list[JSON]) -> JSON:
-    return {"role": role, "content": content}
-
-
-def _assistant(message: Message, model: str) -> list[JSON]:
+def _assistant(message: Message, may_think: bool) -> list[JSON]:
     """The blocks as they came, thoughts in their places. Empty for a turn without a word, which the API refuses."""
     data = _own_data(message)
     own = [_said(block) for block in message.content if not _is_blank(block)]
@@ -237,7 +268,7 @@ def _assistant(message: Message, model: str) -> list[JSON]:
     kept = [
         (at, block)
         for at, block in cast("list[tuple[int, JSON]]", data.get("blocks") or [])
-        if block.get("type") not in _THOUGHTS or data.get("model") == model
+        if may_think or block.get("type") not in _THOUGHTS
     ]
     content: list[JSON] = []
     for number, block in enumerate(own):
@@ -402,8 +433,13 @@ def _texts(value: Any) -> Iterator[str]:
 # ── from the provider ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def from_response(body: Any, model: str) -> ProviderReply:
-    """The answer in a message of the API, as parsed JSON. `model` is what was asked for.
+def from_response(body: Any, model: str, prefix: str | None = None) -> ProviderReply:
+    """The answer in a message of the API.
+
+    Args:
+        body: Parsed JSON.
+        model: What was asked for.
+        prefix: The hash of what the model had read; see `with_prefix`.
 
     Raises:
         ProviderError: It is not a whole answer, or an error.
@@ -418,7 +454,9 @@ def from_response(body: Any, model: str) -> ProviderReply:
         raise _incomplete("it holds no content")
     if not isinstance(reason, str) or not reason:
         raise _incomplete("it has no stop reason, so it was cut off")
-    content, data = _content([_dict(block) for block in cast("list[Any]", blocks)], model)
+    content, data = _content([_dict(block) for block in cast("list[Any]", blocks)])
+    if any(block.get("type") in _THOUGHTS for _, block in data.get("blocks", [])):
+        data |= {"model": model} | ({"prefix": prefix} if prefix else {})
     refused = _dict(answer.get("stop_details")).get("explanation")
     if refused and not content:
         content.append(TextContent(text=str(refused)))
@@ -429,14 +467,14 @@ def from_response(body: Any, model: str) -> ProviderReply:
     return ProviderReply(message, stop_reason, _usage(_dict(answer.get("usage"))), str(answer.get("model") or model))
 
 
-def _content(blocks: list[JSON], model: str) -> tuple[list[Block], JSON]:
+def _content(blocks: list[JSON]) -> tuple[list[Block], JSON]:
     content: list[Block] = []
-    kept: list[tuple[int, JSON]] = []
+    kept: list[list[Any]] = []
     extra: JSON = {}
     for block in blocks:
         kind = str(block.get("type"))
         if kind not in _OWN_FIELDS:
-            kept.append((len(content), block))
+            kept.append([len(content), block])
             continue
         if kind == "text" and not str(block.get("text") or "").strip():
             continue
@@ -444,10 +482,7 @@ def _content(blocks: list[JSON], model: str) -> tuple[list[Block], JSON]:
         if further:
             extra[str(len(content))] = further
         content.append(TextContent(text=str(block["text"])) if kind == "text" else _called(block, content))
-    data: JSON = {"blocks": [list(one) for one in kept]} if kept else {}
-    if any(block.get("type") in _THOUGHTS for _, block in kept):
-        data["model"] = model
-    return content, data | ({"extra": extra} if extra else {})
+    return content, {name: value for name, value in (("blocks", kept), ("extra", extra)) if value}
 
 
 def _called(block: JSON, before: list[Block]) -> ToolUseContent:
@@ -637,12 +672,12 @@ class AnthropicClient(SDKClient):
         model: str,
         context: CallContext,
     ) -> ProviderReply:
-        request = to_request(setup, messages, params, model, prompt_caching=self._settings.prompt_caching)
+        request, prefix = with_prefix(setup, messages, params, model, prompt_caching=self._settings.prompt_caching)
         if context.on_text is not None:
-            return from_response(await _streamed(client, request, context.on_text), model)
+            return from_response(await _streamed(client, request, context.on_text), model, prefix)
         create: Any = client.messages.with_raw_response.create
         raw = await create(**request)
-        return from_response(_parsed(cast("bytes", raw.http_response.content)), model)
+        return from_response(_parsed(cast("bytes", raw.http_response.content)), model, prefix)
 
     def _failure(self, error: Exception) -> ProviderError | None:
         sdk, http = importlib.import_module("anthropic"), importlib.import_module("httpx2")

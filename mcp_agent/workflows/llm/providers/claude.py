@@ -51,6 +51,11 @@ class Claude:
         return self.version >= (4, 5)
 
     @property
+    def binds_thoughts(self) -> bool:
+        """Whether its thoughts hold only after the very conversation that they were thought in."""
+        return self.version >= (5, 1)
+
+    @property
     def default_max_tokens(self) -> int:
         """The longest answer, thinking included, where nothing is said: the API wants a number."""
         return 32_000 if self.version >= (3, 7) else 4_096
