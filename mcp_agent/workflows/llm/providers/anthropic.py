@@ -17,7 +17,7 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -81,7 +81,7 @@ _SAMPLING_VERSION = "2023-06-01"
 """The last version of the API that knows temperatures; for the models that still take one."""
 
 _WORTH_CACHING = 4_096
-"""Characters from which a beginning is marked for the cache; shorter ones are below the smallest that is kept."""
+"""Bytes from which a beginning is marked for the cache; the shortest that is kept has 512 tokens, or more."""
 _CACHED: dict[str, str] = {"type": "ephemeral"}
 
 _STATUS = {
@@ -151,7 +151,7 @@ def with_prefix(
     turns.add(messages)
     request["messages"] = turns.sent
     if prompt_caching:
-        _mark(request)
+        _mark(request, turns)
     return request, turns.prefix
 
 
@@ -216,13 +216,15 @@ def _tool(tool: ToolSpec) -> JSON:
 
 
 class _Turns:
-    """The conversation as the API wants it, and the hash of what was sent so far."""
+    """The conversation as the API wants it, and the hash and the length, in bytes, of what was sent so far."""
 
     def __init__(self, model: str, setup: Any) -> None:
+        begin = to_json(setup)
         self.sent: list[JSON] = []
+        self.length = self.setup_length = len(begin)
         self._model = model
         self._binds = Claude.named(model).binds_thoughts
-        self._hash = hashlib.sha256(to_json(setup))
+        self._hash = hashlib.sha256(begin)
         self._called: list[str] = []
 
     @property
@@ -252,7 +254,9 @@ class _Turns:
     def _append(self, role: str, content: list[JSON]) -> None:
         if content:
             turn: JSON = {"role": role, "content": content}
-            self._hash.update(to_json(turn))
+            written = to_json(turn)
+            self.length += len(written)
+            self._hash.update(written)
             self.sent.append(turn)
 
     def _may_think(self, turn: Message) -> bool:
@@ -334,7 +338,7 @@ def _is_text(block: Block) -> bool:
 
 
 def _is_blank(block: Block) -> bool:
-    return isinstance(block, TextContent) and not block.text.strip()
+    return isinstance(block, TextContent) and (not block.text or block.text.isspace())
 
 
 def _part(block: Block) -> JSON:
@@ -402,32 +406,14 @@ def _unsupported(what: str) -> ProviderError:
 # ── the cache ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _mark(request: JSON) -> None:
+def _mark(request: JSON, turns: _Turns) -> None:
     """Marks the setup, and the last two turns of the user: where this call writes and where the one before wrote."""
     setup = [*request.get("tools", []), *request.get("system", [])]
-    if setup and _is_long(setup):
+    if setup and turns.setup_length >= _WORTH_CACHING:
         setup[-1]["cache_control"] = _CACHED
-    if _is_long([setup, request["messages"]]):
-        for turn in [turn for turn in request["messages"] if turn["role"] == "user"][-2:]:
+    if turns.length >= _WORTH_CACHING:
+        for turn in [turn for turn in turns.sent if turn["role"] == "user"][-2:]:
             turn["content"][-1]["cache_control"] = _CACHED
-
-
-def _is_long(value: Any) -> bool:
-    length = 0
-    for text in _texts(value):
-        length += len(text)
-        if length >= _WORTH_CACHING:
-            return True
-    return False
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict):
-        parts = cast("Iterable[Any]", value if isinstance(value, list) else cast("JSON", value).values())
-        for part in parts:
-            yield from _texts(part)
 
 
 # ── from the provider ────────────────────────────────────────────────────────────────────────────────────────────────
