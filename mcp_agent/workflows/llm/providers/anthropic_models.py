@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
+from mcp_agent.workflows.llm.providers.anthropic_data import JSON
 from mcp_agent.workflows.llm.providers.base import ProviderError
-
-JSON = dict[str, Any]
 
 _NAME = re.compile(r"claude-(?:([a-z]+)-)?(\d+)(?:[-.](\d{1,2})(?!\d))?")
 _NEWEST = (99, 0)

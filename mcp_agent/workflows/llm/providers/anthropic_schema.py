@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-JSON: TypeAlias = dict[str, Any]
+from mcp_agent.workflows.llm.providers.anthropic_data import JSON
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _COPIED = ("type", "title", "description", "enum", "const", "required", "$ref")
