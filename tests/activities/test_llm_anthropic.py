@@ -309,6 +309,11 @@ async def test_an_answer_that_is_not_streamed_although_it_was_wanted_is_read():
         assert (await ask(server.url, request(stream=True))).message.text == TEXT["text"]
 
 
+async def test_what_a_server_sends_after_the_end_of_an_answer_is_none_of_it():
+    async with raw_server(writes(event_stream(*streamed(answer(TEXT)), "data: [DONE]\n\n"))) as server:
+        assert (await ask(server.url, request(stream=True))).message.text == TEXT["text"]
+
+
 @BOTH
 async def test_calls_share_one_connection_and_none_is_left_open(stream: bool):
     async with raw_server(says(*[answer(TEXT)] * 5)) as server:

@@ -215,6 +215,7 @@ def test_a_schema_is_sent_in_what_the_api_accepts_of_it():
             "kind": {"enum": ["a", "b"], "type": "string", "default": "a"},
             "parts": {"type": "array", "items": {"$ref": "#/$defs/Part", "description": "x"}, "minItems": 1, "maxItems": 9},
             "note": {"type": ["string", "null"]},
+            "grade": {"type": ["string", "null"], "enum": ["a", None]},
             "either": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/Part"}]},
         },
         "required": ["score"],
@@ -237,6 +238,7 @@ def test_a_schema_is_sent_in_what_the_api_accepts_of_it():
                 "description": '{"maxItems": 9}',
             },
             "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "grade": {"enum": ["a", None]},
             "either": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/Part"}]},
         },
         "required": ["score"],
@@ -258,12 +260,32 @@ RING = {
     },
 }
 ROOT = {"type": "object", "properties": {"a": {"$ref": "#"}}}
+OPEN = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(25)}}
+UNIONS = {
+    "type": "object",
+    "properties": {f"p{number}": {"type": ["string", "null"]} for number in range(17)},
+    "required": [f"p{number}" for number in range(17)],
+}
+LISTED = {"type": "object", "properties": {"a": {"enum": [{"b": 1}]}}}
+TUPLE = {"type": "object", "properties": {"a": {"type": "array", "prefixItems": [{"type": "string"}]}}}
 PLAIN = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
 @pytest.mark.parametrize(
     ("schema", "model"),
-    [(ANY, MODEL), (MAP, MODEL), (TREE, MODEL), (RING, MODEL), (ROOT, MODEL), ({}, MODEL), (PLAIN, "claude-opus-4-1")],
+    [
+        (ANY, MODEL),
+        (MAP, MODEL),
+        (TREE, MODEL),
+        (RING, MODEL),
+        (ROOT, MODEL),
+        (OPEN, MODEL),
+        (UNIONS, MODEL),
+        (LISTED, MODEL),
+        (TUPLE, MODEL),
+        ({}, MODEL),
+        (PLAIN, "claude-opus-4-1"),
+    ],
 )
 def test_a_schema_that_cannot_be_bound_is_said_in_words(schema: dict[str, Any], model: str):
     setup = LLMSetup(instruction="Be brief.", response_schema=schema)

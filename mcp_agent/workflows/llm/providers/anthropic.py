@@ -89,9 +89,10 @@ async def _streamed(client: AsyncAnthropic, request: JSON, on_text: Callable[[st
         try:
             async with aclosing(sdk.AsyncStream.raw_events(http_response)) as events:
                 async for event in events:
-                    piece = answer.add(as_object(json.loads(event.data))) if event.data else ""
-                    if piece:
-                        on_text(clean(piece))
+                    if event.data and not answer.ended:
+                        piece = answer.add(as_object(json.loads(event.data)))
+                        if piece:
+                            on_text(clean(piece))
         except ValueError:
             raise incomplete("an event of its stream is not JSON") from None
     return answer.body()

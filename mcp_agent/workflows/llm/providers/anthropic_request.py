@@ -113,7 +113,7 @@ def _thinks(request: JSON) -> bool:
 def _sampling(params: RequestParams) -> JSON:
     """One of the two: the models that still take them refuse both at once."""
     if params.temperature is not None:
-        return {"temperature": min(params.temperature, 1.0)}
+        return {"temperature": params.temperature}
     return {} if params.top_p is None else {"top_p": params.top_p}
 
 

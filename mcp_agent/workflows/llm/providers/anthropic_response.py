@@ -118,7 +118,7 @@ def _called(block: JSON, before: list[Block]) -> ToolUseContent:
     written = block.get("input")
     raw = written if isinstance(written, str) or written is None else json.dumps(written)
     taken = [one.id for one in before if isinstance(one, ToolUseContent)]
-    return tool_use(unique_id(block.get("id"), taken), str(block.get("name") or ""), tool_arguments(raw))
+    return tool_use(unique_id(str(block.get("id") or ""), taken), str(block.get("name") or ""), tool_arguments(raw))
 
 
 def _stop_reason(reason: str, content: list[Block]) -> StopReason:
@@ -153,13 +153,17 @@ def incomplete(why: str) -> ProviderError:
 
 
 class StreamedAnswer:
-    """Puts the events of a stream together into what the API would have answered at once."""
+    """Puts the events of a stream together into what the API would have answered at once.
+
+    Attributes:
+        ended: Whether the last event was there; what some servers send after it is none of the answer.
+    """
 
     def __init__(self) -> None:
         self._message: JSON = {}
         self._blocks: dict[Any, JSON] = {}
         self._pieces: dict[tuple[Any, str], list[str]] = {}
-        self._ended = False
+        self.ended = False
 
     def add(self, event: JSON) -> str:
         """Takes the next event.
@@ -182,7 +186,7 @@ class StreamedAnswer:
                 usage = as_object(self._message.get("usage")) | counted
                 self._message = self._message | as_object(event.get("delta")) | {"usage": usage}
             case "message_stop":
-                self._ended = True
+                self.ended = True
             case "error":
                 raise error_in(event)
             case _:  # pings, and what later versions add
@@ -195,7 +199,7 @@ class StreamedAnswer:
         Raises:
             ProviderError: The stream ended before the answer did.
         """
-        if not self._ended:
+        if not self.ended:
             raise incomplete("its stream ended early")
         for (index, field), pieces in self._pieces.items():
             block = self._blocks.setdefault(index, {})

@@ -12,6 +12,8 @@ from typing import Any, cast
 from mcp_agent.workflows.llm.providers.anthropic_data import JSON
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+_MOST_OPTIONAL = 24
+_MOST_UNIONS = 16
 _COPIED = ("type", "title", "description", "enum", "const", "required", "$ref")
 _TRANSLATED = frozenset({"properties", "items", "anyOf", "oneOf", "allOf", "$defs", "additionalProperties", "$schema"})
 
@@ -24,11 +26,17 @@ def accepted_schema(schema: JSON) -> JSON:
     """The schema in the subset; what has no place in it moves into descriptions, where the model may still read it.
 
     Raises:
-        Inexpressible: It allows any value, an object with any keys, or it holds itself.
+        Inexpressible: It allows any value, an object with any keys, it holds itself, or it leaves more open than the API
+            takes: 24 optional properties and 16 unions.
     """
     definitions = cast("JSON", schema.get("$defs") or {})
     _check_finite(schema, definitions, set())
-    return _accepted(schema)
+    accepted = _accepted(schema)
+    parts = list(_parts_of(accepted))
+    optional = sum(len(part["properties"].keys() - set(part.get("required", []))) for part in parts if "properties" in part)
+    if optional > _MOST_OPTIONAL or sum("anyOf" in part for part in parts) > _MOST_UNIONS:
+        raise Inexpressible
+    return accepted
 
 
 def _accepted(schema: Any) -> JSON:
@@ -36,6 +44,10 @@ def _accepted(schema: Any) -> JSON:
         raise Inexpressible
     given = cast("JSON", schema)
     kind = given.get("type")
+    if any(isinstance(value, list | dict) for value in [*given.get("enum", []), given.get("const")]):
+        raise Inexpressible
+    if isinstance(kind, list) and ("enum" in given or "const" in given):
+        return _accepted({name: value for name, value in given.items() if name != "type"})
     if isinstance(kind, list):
         shared = {name: value for name, value in given.items() if name != "type"}
         return {"anyOf": [_accepted({**shared, "type": one}) for one in cast("list[Any]", kind)]}
@@ -82,6 +94,14 @@ def _with_notes(found: JSON, given: JSON) -> JSON:
         text = json.dumps(notes, ensure_ascii=False)
         found["description"] = f"{found['description']}\n\n{text}" if found.get("description") else text
     return found
+
+
+def _parts_of(accepted: JSON) -> Iterator[JSON]:
+    yield accepted
+    inner = [*accepted.get("$defs", {}).values(), *accepted.get("properties", {}).values()]
+    inner += [*accepted.get("anyOf", []), *accepted.get("allOf", []), *([accepted["items"]] if "items" in accepted else [])]
+    for part in inner:
+        yield from _parts_of(part)
 
 
 def _check_finite(value: Any, definitions: JSON, checked: set[str], within: tuple[str, ...] = ()) -> None:
