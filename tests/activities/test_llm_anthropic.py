@@ -566,8 +566,16 @@ async def stalls(asked: bytes, writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
-@BOTH
-@pytest.mark.parametrize("limits", [{"timeout_seconds": 0.2}, {"stall_timeout_seconds": 0.2}, {"of the call": 0.2}])
+@pytest.mark.parametrize(
+    ("limits", "stream"),
+    [
+        ({"timeout_seconds": 0.2}, False),
+        ({"timeout_seconds": 0.2}, True),
+        ({"stall_timeout_seconds": 0.2}, True),
+        ({"of the call": 0.2}, False),
+        ({"of the call": 0.2}, True),
+    ],
+)
 async def test_an_answer_that_stalls_ends_at_the_deadline_and_is_tried_again(limits: dict[str, float], stream: bool):
     limits = dict(limits)
     asked = request(stream=stream, timeout_seconds=limits.pop("of the call", None))
@@ -579,6 +587,17 @@ async def test_an_answer_that_stalls_ends_at_the_deadline_and_is_tried_again(lim
         assert time.monotonic() - start < 5
         async with asyncio.timeout(5):
             await server.client_gone.wait()
+
+
+async def test_an_answer_that_comes_at_once_may_be_silent_longer_than_a_stream():
+    async def thinks(_: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)  # what is tested is time
+        writer.write(http(json.dumps(answer(TEXT)).encode()))
+
+    async with raw_server(thinks) as server:
+        response = await ask(server.url, request(stream=False), stall_timeout_seconds=0.1)
+
+    assert response.message.text == TEXT["text"]
 
 
 async def test_a_cancel_ends_a_stream_within_a_second():

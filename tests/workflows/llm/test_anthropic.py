@@ -20,6 +20,7 @@ from mcp_types import (
 from pydantic_core import to_json
 
 from mcp_agent.observability.pricing import cost_of
+from mcp_agent.workflows.llm.augmented_llm_anthropic import AnthropicAugmentedLLM
 from mcp_agent.workflows.llm.messages import (
     Block,
     InvalidInput,
@@ -821,3 +822,7 @@ def test_the_models_to_choose_from_have_a_price():
 
     assert AnthropicClient.default_model in AnthropicClient.default_models
     assert all(cost_of("anthropic", model, usage) is not None for model in AnthropicClient.default_models)
+
+
+def test_the_class_that_agents_attach_asks_this_provider():
+    assert AnthropicAugmentedLLM.provider == AnthropicClient.section
