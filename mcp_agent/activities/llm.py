@@ -11,6 +11,7 @@ from mcp_agent.executor.runs import partial_text_details
 from mcp_agent.executor.step_context import StepContext, current_step
 from mcp_agent.workflows.llm.conversation import ConversationStore, Resolved
 from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, RequestParams, head_hash
+from mcp_agent.workflows.llm.providers.anthropic import AnthropicClient
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderClient, ProviderError, ProviderReply
 from mcp_agent.workflows.llm.providers.client import ClientSettings, SDKClient
 from mcp_agent.workflows.llm.providers.openai import OpenAIClient
@@ -22,7 +23,7 @@ HEARTBEAT_SECONDS = 0.5
 
 T = TypeVar("T")
 
-_SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient,)
+_SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient, AnthropicClient)
 
 
 class LLMSettings(Protocol):
@@ -30,6 +31,8 @@ class LLMSettings(Protocol):
 
     @property
     def openai(self) -> ClientSettings: ...
+    @property
+    def anthropic(self) -> ClientSettings: ...
     @property
     def scripted(self) -> ScriptedSettings | None: ...
 
