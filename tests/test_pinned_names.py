@@ -68,6 +68,7 @@ def test_the_names_of_updates_memos_and_headers():
         "RUN_MEMO": "mcp_agent.run",
         "SEAL_EXTERN": "mcp_agent_seal",
         "STATE_MEMO": "mcp_agent.state",
+        "USAGE_NOW_AND_THEN": "mcp_agent.usage-now-and-then",
         "WORKFLOW_ATTRIBUTE": "mcp_agent_workflow",
     }
 

@@ -19,7 +19,7 @@ from mcp_agent.executor.method_steps import method_tasks
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.workflow_task import TaskDefinition, definition_of
 from mcp_agent.mcp.connections import ConnectionManager
-from mcp_agent.mcp.definitions import MCP_ANSWER_REQUEST, MCP_CALL_TOOL
+from mcp_agent.mcp.definitions import MCP_ANSWER_REQUEST, MCP_CALL_TOOL, MCP_LIST_TOOLS
 from mcp_agent.workflows.llm.conversation import ConversationStore
 
 Tasks = Mapping[str, TaskDefinition]
@@ -50,7 +50,8 @@ class BuiltinTasks:
     """The framework's own: `models` call providers, `functions` local code, `downstream` MCP servers."""
 
     def __init__(self, settings: Settings) -> None:
-        self._store = ConversationStore(result_steps=RESULT_STEPS)
+        self._store = ConversationStore(result_steps=RESULT_STEPS, listing_step=MCP_LIST_TOOLS)
+        self._keepers = {**dict.fromkeys(RESULT_STEPS, self._keep_result), MCP_LIST_TOOLS: self._store.keep_listing}
         self._llm = LLMActivities(settings, store=self._store)
         self._connections = ConnectionManager(settings.mcp.servers)
         downstream = MCPActivities(self._connections).steps()
@@ -63,15 +64,19 @@ class BuiltinTasks:
         await self._llm.aclose()
         await self._connections.aclose()
 
+    def _keep_result(self, result: Any) -> None:
+        self._store.keep_result(result.content)
+
     def _task(self, name: str, step: Callable[..., Awaitable[Any]]) -> TaskDefinition:
-        """The step; where model calls name its results, they are kept for the one that will."""
-        if name not in RESULT_STEPS:
+        """The step; what model calls name of its results is kept for them."""
+        keep = self._keepers.get(name)
+        if keep is None:
             return TaskDefinition(name, step)
 
         @functools.wraps(step)
         async def keeping(argument: Any) -> Any:
             result = await step(argument)
-            self._store.keep_result(result.content)
+            keep(result)
             return result
 
         return TaskDefinition(name, keeping)

@@ -42,6 +42,10 @@ class AgentHost(ABC):
     def publish(self, *, failed: bool = False) -> None:
         """Told when what it keeps has changed."""
 
+    def tell_usage(self) -> None:
+        """Told when `usage` has changed; it may be published later."""
+        self.publish()
+
     @abstractmethod
     def now(self) -> datetime:
         """The time, with time zone UTC; in a run the same on replay."""

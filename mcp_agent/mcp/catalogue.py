@@ -36,7 +36,7 @@ class Catalogue:
     def entries(self) -> list[tuple[ToolSpec, DownstreamTool]]:
         """Each tool as a model sees it, and what it is."""
         return [
-            (ToolSpec(name=name, description=tool.description, input_schema=tool.input_schema), tool)
+            (ToolSpec(name=name, description=tool.description, input_schema=tool.input_schema, listed=True), tool)
             for name, tool in self._tools.items()
         ]
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from mcp_types import BlobResourceContents, ContentBlock, PromptMessage, TextResourceContents
-from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializeAsAny, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+)
+
+from mcp_agent.workflows.llm.messages import without_defaults
 
 MCP_LIST_TOOLS = "mcp_agent.mcp.list_tools"
 MCP_CALL_TOOL = "mcp_agent.mcp.call_tool"
@@ -20,7 +30,13 @@ RESULT_LIMIT = 256 * 1024
 
 
 class _Stored(BaseModel):
+    """Fields that hold their default are left out when stored."""
+
     model_config = ConfigDict(frozen=True, defer_build=True)
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, handler(self))
 
 
 def _wire(model: BaseModel) -> dict[str, Any]:

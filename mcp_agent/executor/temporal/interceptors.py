@@ -158,6 +158,10 @@ class RunInterceptor(WorkflowInboundInterceptor):
         except ContinueAsNew as again:
             await self._continue(input, again)
             raise
+        except (Exception, asyncio.CancelledError):
+            self._runtime.tell_rest()
+            raise
+        self._runtime.tell_rest()
         if result.error is not None:
             self._runtime.publish(failed=True)
         return result

@@ -31,11 +31,19 @@ from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, 
 from mcp_agent.executor.temporal import limits
 from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
 from mcp_agent.executor.temporal.endings import is_cancellation
-from mcp_agent.executor.temporal.names import BIND_EXTERN, CHANGED_EXTERN, RUN_MEMO, STATE_MEMO, WORKFLOW_ATTRIBUTE
+from mcp_agent.executor.temporal.names import (
+    BIND_EXTERN,
+    CHANGED_EXTERN,
+    RUN_MEMO,
+    STATE_MEMO,
+    USAGE_NOW_AND_THEN,
+    WORKFLOW_ATTRIBUTE,
+)
 from mcp_agent.executor.temporal.operations import Settling, settled
 from mcp_agent.executor.workflow_signal import KeptMail
 
 FIRST_VERSION = 1
+USAGE_EVERY = timedelta(seconds=5)
 _REMOTE_OPTIONS = ("schedule_to_start_timeout", "task_queue")
 
 
@@ -57,6 +65,8 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         super().__init__()
         self._policies = policies
         self.settling = Settling()
+        self._usage_told: datetime | None = None
+        self._usage_untold = False
         self._under_way = asyncio.Semaphore(limits.STEPS_UNDER_WAY)
 
     @cached_property
@@ -101,7 +111,21 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     def all_handlers_finished(self) -> bool:
         return workflow.all_handlers_finished()
 
+    def tell_usage(self) -> None:
+        """Publishes it now and then only: each time is an event of the run's history."""
+        told = self._usage_told
+        if told is not None and self.now() - told < USAGE_EVERY and workflow.patched(USAGE_NOW_AND_THEN):
+            self._usage_untold = True
+        else:
+            self.publish()
+
+    def tell_rest(self) -> None:
+        """Publishes at the end what `tell_usage` has not."""
+        if self._usage_untold:
+            self.publish()
+
     def publish(self, *, failed: bool = False) -> None:
+        self._usage_told, self._usage_untold = self.now(), False
         state = self.public_state(failed=failed)
         workflow.upsert_memo({STATE_MEMO: state.model_dump(mode="json", by_alias=True, exclude_defaults=True)})
         if not self.is_replaying():

@@ -12,7 +12,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from mcp_types import ContentBlock, ToolResultContent
@@ -26,7 +26,9 @@ from mcp_agent.workflows.llm.messages import (
     LLMResponse,
     LLMSetup,
     Message,
+    RecordedListing,
     RecordedResult,
+    ToolSpec,
     record_of,
     result_digest,
 )
@@ -37,6 +39,20 @@ OVERHEAD = 1_000
 
 M = TypeVar("M", bound=BaseModel)
 Content = tuple[ContentBlock, ...]
+
+
+class ListedTool(Protocol):
+    """A tool as a step has listed it."""
+
+    @property
+    def description(self) -> str: ...
+    @property
+    def input_schema(self) -> dict[str, Any]: ...
+
+
+def _spec(tool: ListedTool) -> ToolSpec:
+    """Without a name: that is the agent's."""
+    return ToolSpec(name="", description=tool.description, input_schema=tool.input_schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +71,23 @@ class _Recorded:
     exchanges: dict[str, _Exchange] = field(default_factory=dict[str, _Exchange])
     setups: dict[str, LLMSetup] = field(default_factory=dict[str, LLMSetup])
     results: dict[str, Content] = field(default_factory=dict[str, Content])
+    tools: dict[str, ToolSpec] = field(default_factory=dict[str, ToolSpec])
 
-    def add_setup(self, request: LLMRequest) -> None:
-        if request.setup is not None:
-            self.setups[request.setup_hash] = request.setup
-            # Its own hash too: a version that records may hash otherwise than the one that asks.
-            self.setups[request.setup.hash()] = request.setup
+    def add_setup(self, setup_hash: str, setup: LLMSetup) -> None:
+        self.setups[setup_hash] = setup
+        # Its own hash too: a version that records may hash otherwise than the one that asks.
+        self.setups[setup.hash()] = setup
 
     def add_result(self, content: Sequence[ContentBlock]) -> None:
         digest = result_digest(content)
         if digest is not None:
             self.results[digest] = tuple(content)
+
+    def add_listing(self, tools: Iterable[ListedTool]) -> None:
+        self.tools.update((spec.digest, spec) for spec in map(_spec, tools))
+
+
+_Held = _Exchange | LLMSetup | ToolSpec | Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +116,14 @@ class ConversationStore:
     Args:
         limit: About how many bytes to keep; 0 keeps nothing.
         result_steps: The steps whose results model calls name.
+        listing_step: The step that lists tools, whose descriptions and schemas model calls name.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT, result_steps: Iterable[str] = ()) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMIT, result_steps: Iterable[str] = (), listing_step: str | None = None) -> None:
         self._limit = limit
         self._result_steps = tuple(result_steps)
-        self._held: OrderedDict[str, tuple[_Exchange | LLMSetup | Content, int]] = OrderedDict()
+        self._listing_steps = () if listing_step is None else (listing_step,)
+        self._held: OrderedDict[str, tuple[_Held, int]] = OrderedDict()
         self._size = 0
         self._rebuilding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -122,7 +146,7 @@ class ConversationStore:
         found = self._at_hand(request)
         if isinstance(found, Resolved):
             return found
-        async with self._lock(run_id or request.conversation):
+        async with self._lock(run_id or request.conversation or request.agent):
             return await self._find(request, history)
 
     def remember(self, request: LLMRequest, new: Sequence[Message], response: LLMResponse) -> None:
@@ -137,11 +161,15 @@ class ConversationStore:
         if digest is not None:
             self._keep(digest, tuple(content), _json_size(content) + OVERHEAD * len(content))
 
-    def _at_hand(self, request: LLMRequest, recorded: _Recorded | None = None) -> Resolved | None:
-        known = recorded or _Recorded()
-        setup = self._setup_at_hand(request) or known.setups.get(request.setup_hash)
-        before = self._messages_before(request.parent, known.exchanges)
-        new = self._filled(request.new, known.results)
+    def keep_listing(self, tools: Iterable[ListedTool]) -> None:
+        """Keeps what a step has listed, for the model call that names it."""
+        for spec in map(_spec, tools):
+            self._keep(spec.digest, spec, len(spec.model_dump_json()) + OVERHEAD)
+
+    def _at_hand(self, request: LLMRequest) -> Resolved | None:
+        setup = self._setup_at_hand(request, {})
+        before = self._messages_before(request.parent, {})
+        new = self._filled(request.new, {})
         return None if setup is None or before is None or new is None else Resolved(setup, before, new)
 
     async def _find(self, request: LLMRequest, history: StepHistory | None) -> Resolved:
@@ -155,19 +183,31 @@ class ConversationStore:
         new = self._filled(request.new, recorded.results)
         if new is None:
             raise _lost("The result of a tool", " ".join(_referred(request.new)), request)
-        setup = self._setup_at_hand(request) or recorded.setups.get(request.setup_hash)
-        setup = setup or await self._read_setup(request, history)
+        setup = self._setup_at_hand(request, recorded.tools) or recorded.setups.get(request.setup_hash)
+        setup = setup or await self._read_setup(request, recorded, history)
         if setup is None:
             raise _lost("The setup", request.setup_hash, request)
         self._keep_setup(request.setup_hash, setup)
         return Resolved(setup, before, new)
 
-    def _setup_at_hand(self, request: LLMRequest) -> LLMSetup | None:
-        if request.setup is not None:
-            self._keep_setup(request.setup_hash, request.setup)
-            return request.setup
+    def _setup_at_hand(self, request: LLMRequest, recorded: Mapping[str, ToolSpec]) -> LLMSetup | None:
         held = self._get(request.setup_hash)
-        return held if isinstance(held, LLMSetup) else None
+        if isinstance(held, LLMSetup):
+            return held
+        setup = None if request.setup is None else self._described(request.setup, recorded)
+        if setup is not None:
+            self._keep_setup(request.setup_hash, setup)
+        return setup
+
+    def _described(self, setup: LLMSetup, recorded: Mapping[str, ToolSpec]) -> LLMSetup | None:
+        """The setup with the tools that it names; `None` where one is in neither place."""
+        tools: list[ToolSpec] = []
+        for tool in setup.tools:
+            known = tool if tool.recorded is None else recorded.get(tool.recorded) or self._get(tool.recorded)
+            if not isinstance(known, ToolSpec):
+                return None
+            tools.append(known.model_copy(update={"name": tool.name}))
+        return setup.model_copy(update={"tools": tools})
 
     def _messages_before(self, head: str | None, recorded: Mapping[str, _Exchange]) -> list[Message] | None:
         """The conversation up to `head`, or `None` where a part of it is in neither place."""
@@ -195,13 +235,15 @@ class ConversationStore:
         if history is None:
             return recorded
         calls: list[tuple[LLMRequest, LLMResponse]] = []
-        async for step, argument, result in history.completed(LLM_GENERATE, *self._result_steps):
+        async for step, argument, result in history.completed(LLM_GENERATE, *self._result_steps, *self._listing_steps):
             if step == LLM_GENERATE:
                 calls.append((_read(LLMRequest, argument), _read(LLMResponse, result)))
+            elif step in self._listing_steps:
+                recorded.add_listing(_read(RecordedListing, result).root)
             else:
                 recorded.add_result(_read(RecordedResult, result).content)
         for asked, answered in calls:
-            recorded.add_setup(asked)
+            self._add_setup(asked, recorded)
             new = self._filled(asked.new, recorded.results)
             if new is not None:
                 exchange = _Exchange(asked.parent, tuple(new), answered.message)
@@ -209,18 +251,22 @@ class ConversationStore:
                 self._keep_exchange(answered.head, exchange)
         return recorded
 
-    async def _read_setup(self, request: LLMRequest, history: StepHistory | None) -> LLMSetup | None:
+    def _add_setup(self, asked: LLMRequest, recorded: _Recorded) -> None:
+        setup = None if asked.setup is None else self._described(asked.setup, recorded.tools)
+        if setup is not None:
+            recorded.add_setup(asked.setup_hash, setup)
+
+    async def _read_setup(self, request: LLMRequest, recorded: _Recorded, history: StepHistory | None) -> LLMSetup | None:
         """From any call, also one that is still under way."""
-        recorded = _Recorded()
         if history is not None:
             async for argument in history.arguments(LLM_GENERATE):
-                recorded.add_setup(_read(LLMRequest, argument))
+                self._add_setup(_read(LLMRequest, argument), recorded)
         return recorded.setups.get(request.setup_hash)
 
     def _lock(self, run_id: str) -> asyncio.Lock:
         return self._rebuilding.setdefault(run_id, asyncio.Lock())
 
-    def _get(self, key: str) -> _Exchange | LLMSetup | Content | None:
+    def _get(self, key: str) -> _Held | None:
         held = self._held.get(key)
         if held is None:
             return None
@@ -235,7 +281,7 @@ class ConversationStore:
         said = (*exchange.new, exchange.message)
         self._keep(head, exchange, _json_size(said) + OVERHEAD * sum(1 + len(one.content) for one in said))
 
-    def _keep(self, key: str, value: _Exchange | LLMSetup | Content, size: int) -> None:
+    def _keep(self, key: str, value: _Held, size: int) -> None:
         self._forget(key)
         if size > self._limit:
             return
@@ -289,8 +335,9 @@ def _unreadable(error: ValidationError) -> WorkflowApplicationError:
 
 
 def _lost(what: str, name: str, request: LLMRequest) -> WorkflowApplicationError:
+    conversation = request.conversation or request.agent
     return WorkflowApplicationError(
-        f"{what} in conversation `{request.conversation}` of agent `{request.agent}` (`{name[:12]}`) is neither in memory"
+        f"{what} in conversation `{conversation}` of agent `{request.agent}` (`{name[:12]}`) is neither in memory"
         " nor among the recorded steps of this run. Start the run again.",
         type="ConversationLost",
         non_retryable=True,

@@ -26,6 +26,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    RootModel,
     SerializerFunctionWrapHandler,
     field_serializer,
     model_serializer,
@@ -59,18 +60,22 @@ StopReason = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "ref
 _DIGEST = 32
 
 
+def without_defaults(model: BaseModel, dumped: dict[str, Any]) -> dict[str, Any]:
+    """A model's fields as they were dumped, but for those that hold their default."""
+    fields = type(model).model_fields
+    return {
+        name: value
+        for name, value in dumped.items()
+        if getattr(model, name) != fields[name].get_default(call_default_factory=True)
+    }
+
+
 class _Compact(BaseModel):
     model_config = ConfigDict(frozen=True, defer_build=True)
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        dumped: dict[str, Any] = handler(self)
-        return {
-            name: value
-            for name, value in dumped.items()
-            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
-        }
+        return without_defaults(self, handler(self))
 
 
 class Message(_Compact):
@@ -173,6 +178,17 @@ class RecordedResult(BaseModel):
     content: list[ContentBlock] = []
 
 
+class _RecordedTool(BaseModel):
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    description: str = ""
+    input_schema: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+class RecordedListing(RootModel[list[_RecordedTool]]):
+    """What the step that lists tools gives, as far as a model reads it."""
+
+
 def record_of(block: Block) -> str | None:
     """The digest under which the run's history holds what the block says."""
     return (block.meta or {}).get(RECORDED) if isinstance(block, ToolResultContent) else None
@@ -197,11 +213,25 @@ def _with_results(message: Message, change: Callable[[ToolResultContent], ToolRe
 
 
 class ToolSpec(_Compact):
-    """A tool as the model sees it. `input_schema` is a JSON schema of type `object`."""
+    """A tool as the model sees it.
+
+    Attributes:
+        input_schema: A JSON schema of type `object`.
+        recorded: Instead of description and schema: the digest under which the run's history holds them.
+        listed: Whether a step of the run has listed it, so that its history holds both. Not stored.
+    """
 
     name: str
     description: str = ""
     input_schema: dict[str, Any] = {"type": "object", "properties": {}}
+    recorded: str | None = None
+    listed: bool = Field(default=False, exclude=True)
+
+    @property
+    def digest(self) -> str:
+        """The name of its description and schema in the record of the step that has listed it."""
+        described = {"description": self.description, "input_schema": self.input_schema}
+        return hashlib.sha256(_canonical(described)).hexdigest()[:_DIGEST]
 
 
 class RequestParams(_Compact):
@@ -272,12 +302,17 @@ class LLMSetup(_Compact):
         """Its name in requests."""
         return setup_hash(self)
 
+    def referring(self) -> LLMSetup:
+        """The setup as a model call carries it: tools that are recorded are named, and not described again."""
+        tools = [ToolSpec(name=tool.name, recorded=tool.digest) if tool.listed else tool for tool in self.tools]
+        return self.model_copy(update={"tools": tools})
+
 
 class LLMRequest(_Compact):
     """The argument of the step `mcp_agent.llm.generate`: only what is new.
 
     Attributes:
-        conversation: Whose turns these are; unique in the run.
+        conversation: Whose turns these are; unique in the run. That of the agent's name where it is empty.
         agent: The agent's name, for people and for scripted models.
         provider: `openai`, `azure`, `anthropic`, `google` or `scripted`.
         new: What was said since `parent`.
@@ -288,11 +323,11 @@ class LLMRequest(_Compact):
         params: See `RequestParams.for_call`.
     """
 
-    conversation: str
     agent: str
     provider: str
     new: list[Message]
     setup_hash: str
+    conversation: str = ""
     parent: str | None = None
     setup: LLMSetup | None = None
     params: RequestParams = RequestParams()

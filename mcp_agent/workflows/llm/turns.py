@@ -117,19 +117,19 @@ class Turns:
         on = host()
         setup_hash = setup.hash()
         request = LLMRequest(
-            conversation=self.conversation,
+            conversation="" if self.conversation == self.agent.name else self.conversation,
             agent=self.agent.name,
             provider=self.provider,
             parent=thread.head,
             new=thread.to_send(new),
             setup_hash=setup_hash,
-            setup=None if setup_hash in on.known_setups else setup,
+            setup=None if setup_hash in on.known_setups else setup.referring(),
             params=self.params.for_call(),
         )
         on.known_setups.add(setup_hash)
         reply: LLMResponse = await on.run_step(StepCall(LLM_GENERATE, (request,), MODEL_CALL, LLMResponse))
         self._count(_usage_of(reply))
-        on.publish()
+        on.tell_usage()
         if reply.message.text:
             self._reached.append(reply.message.text)
         return reply
