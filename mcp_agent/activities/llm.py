@@ -100,14 +100,14 @@ class LLMActivities:
     def _answered(self, request: LLMRequest, resolved: Resolved, reply: ProviderReply) -> LLMResponse:
         response = LLMResponse(
             message=reply.message,
-            head=head_hash(request.parent, request.setup_hash, request.new, reply.message),
+            head=head_hash(request.parent, resolved.setup_hash, request.new, reply.message),
             stop_reason=reply.stop_reason,
             usage=reply.usage,
             model=reply.model,
             cost_usd=None if reply.cost is None else reply.cost.usd,
             cost_source=None if reply.cost is None else reply.cost.source,
         )
-        self._store.remember(request, resolved.new, response)
+        self._store.remember(request, resolved, response)
         return response
 
     def _client(self, provider: str) -> tuple[str, ProviderClient]:

@@ -70,6 +70,7 @@ class MCPActivities:
         """
         step = current_step()
         _check_not_begun(call)
+        call = _with_whole_key(call)
         told = _Told(call)
         try:
             result = await self._connections.call_tool(call, step.run_id if step is not None else "", told)
@@ -97,6 +98,14 @@ class MCPActivities:
     async def read_resource(self, request: ReadDownstreamResource) -> DownstreamContents:
         """What a resource holds. Raises as `ConnectionManager`, and `DownstreamTooLarge` above 256 KB."""
         return _small_enough(f"resource `{request.uri}`", await self._connections.read_resource(request))
+
+
+def _with_whole_key(call: CallDownstreamTool) -> CallDownstreamTool:
+    """With a key that no call of another run has: what is stored names it within its run."""
+    step = current_step()
+    if step is None or not call.key:
+        return call
+    return call.model_copy(update={"key": f"{step.run_id}/{step.engine_run_id}/{call.key}"})
 
 
 class _Told:

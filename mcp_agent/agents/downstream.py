@@ -81,7 +81,7 @@ async def call_downstream(tool: DownstreamTool, arguments: Mapping[str, Any], sa
         server=tool.server,
         tool=tool.name,
         arguments=dict(arguments),
-        key=_key(tool),
+        key=_key(),
         catalogue=tool.catalogue,
         repeatable=tool.repeatable,
     )
@@ -121,12 +121,10 @@ async def read_resource(server: str, uri: str) -> DownstreamContents:
     return await host().run_step(StepCall(MCP_READ_RESOURCE, (request,), DOWNSTREAM_CALL, DownstreamContents))
 
 
-def _key(tool: DownstreamTool) -> str:
-    """The call's own name, the same on replay. Outside of runs nothing is repeated."""
+def _key() -> str:
+    """The call's own name in its run, the same on replay. Outside of runs nothing is repeated."""
     run = current_or_none()
-    if run is None:
-        return ""
-    return f"{run.info.run_id}/{run.info.engine_run_id}/{run.unique(f'mcp:{tool.server}/{tool.name}')}"
+    return "" if run is None else run.unique("call")
 
 
 async def _responses(call: CallDownstreamTool, result: DownstreamResult, sample: Sampler | None) -> dict[str, Any]:

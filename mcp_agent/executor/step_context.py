@@ -39,6 +39,7 @@ class StepContext:
         heartbeat: Tells the engine that the step is alive; its details reach the next attempt.
         heartbeat_details: What the attempt before told last.
         history: The run's recorded steps; `None` outside a run.
+        engine_run_id: Temporal's id of this run of the chain; the public id in-process.
     """
 
     step: str
@@ -48,6 +49,7 @@ class StepContext:
     heartbeat: Callable[..., None] = field(default=_no_heartbeat)
     heartbeat_details: tuple[Any, ...] = ()
     history: StepHistory | None = None
+    engine_run_id: str = ""
 
 
 _current: ContextVar[StepContext | None] = ContextVar("mcp_agent_step", default=None)

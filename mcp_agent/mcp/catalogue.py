@@ -12,7 +12,7 @@ from mcp_agent.workflows.llm.messages import ToolSpec
 
 NAME_LIMIT = 64  # what the providers allow
 _HASH = 8
-_VERSION = 16
+_VERSION = 8
 
 
 class Catalogue:

@@ -63,7 +63,8 @@ class CallDownstreamTool(_Stored):
     """The argument of `mcp_agent.mcp.call_tool`.
 
     Attributes:
-        key: The same for all attempts at this call; servers see it as `_meta["mcp-agent/idempotencyKey"]`.
+        key: The same for all attempts at this call. Servers see it, with the ids of the run before it, as
+            `_meta["mcp-agent/idempotencyKey"]`.
         catalogue: Of the tool, as it was listed.
         repeatable: Of the tool.
         responses: To what the server asked for, by key, when the call is continued.

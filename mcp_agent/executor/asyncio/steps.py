@@ -143,7 +143,7 @@ class StepRunner:
         with reading(f"An argument of step `{call.name}`"):
             args = [decode(data, type_) for data, type_ in zip(record.arguments, types, strict=True)]
         context = step_context.StepContext(
-            call.name, info.run_id, info.workflow, attempt, record.keep_heartbeat, record.heartbeat, journal
+            call.name, info.run_id, info.workflow, attempt, record.keep_heartbeat, record.heartbeat, journal, info.engine_run_id
         )
         limit = call.options.start_to_close_timeout or DEFAULT_START_TO_CLOSE
         clock = asyncio.timeout(limit.total_seconds())

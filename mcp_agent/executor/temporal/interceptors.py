@@ -251,6 +251,7 @@ class StepInterceptor(ActivityInboundInterceptor):
             heartbeat=pulse.beat,
             heartbeat_details=pulse.details,
             history=RunHistory(self._client, info.workflow_id or "", info.workflow_run_id),
+            engine_run_id=info.workflow_run_id or "",
         )
         try:
             with step_context.entered(context):

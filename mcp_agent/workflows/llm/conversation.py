@@ -57,9 +57,10 @@ def _spec(tool: ListedTool) -> ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """What was said since `parent`, and the answer."""
+    """What was said since `parent`, and the answer, under which setup."""
 
     parent: str | None
+    setup_hash: str
     new: tuple[Message, ...]
     message: Message
 
@@ -95,11 +96,13 @@ class Resolved:
     """A model call with all it stands on.
 
     Attributes:
+        setup_hash: The name of the setup.
         setup: Instruction, tools and schema.
         before: What was said before.
         new: What is said now.
     """
 
+    setup_hash: str
     setup: LLMSetup
     before: list[Message]
     new: list[Message]
@@ -149,9 +152,10 @@ class ConversationStore:
         async with self._lock(run_id or request.conversation or request.agent):
             return await self._find(request, history)
 
-    def remember(self, request: LLMRequest, new: Sequence[Message], response: LLMResponse) -> None:
-        """Keeps an answered call for the next one of its conversation. `new`: as it was resolved."""
-        self._keep_exchange(response.head, _Exchange(request.parent, tuple(new), response.message))
+    def remember(self, request: LLMRequest, resolved: Resolved, response: LLMResponse) -> None:
+        """Keeps an answered call for the next one of its conversation."""
+        exchange = _Exchange(request.parent, resolved.setup_hash, tuple(resolved.new), response.message)
+        self._keep_exchange(response.head, exchange)
         for digest in _referred(request.new):  # the exchange holds them now
             self._forget(digest)
 
@@ -167,10 +171,11 @@ class ConversationStore:
             self._keep(spec.digest, spec, len(spec.model_dump_json()) + OVERHEAD)
 
     def _at_hand(self, request: LLMRequest) -> Resolved | None:
-        setup = self._setup_at_hand(request, {})
+        name = self._setup_name(request, {})
+        setup = None if name is None else self._setup_at_hand(name, request.setup, {})
         before = self._messages_before(request.parent, {})
         new = self._filled(request.new, {})
-        return None if setup is None or before is None or new is None else Resolved(setup, before, new)
+        return None if name is None or setup is None or before is None or new is None else Resolved(name, setup, before, new)
 
     async def _find(self, request: LLMRequest, history: StepHistory | None) -> Resolved:
         found = self._at_hand(request)  # another call of this run may have been here first
@@ -183,20 +188,28 @@ class ConversationStore:
         new = self._filled(request.new, recorded.results)
         if new is None:
             raise _lost("The result of a tool", " ".join(_referred(request.new)), request)
-        setup = self._setup_at_hand(request, recorded.tools) or recorded.setups.get(request.setup_hash)
-        setup = setup or await self._read_setup(request, recorded, history)
+        name = self._setup_name(request, recorded.exchanges) or ""
+        setup = self._setup_at_hand(name, request.setup, recorded.tools) or recorded.setups.get(name)
+        setup = setup or await self._read_setup(name, recorded, history)
         if setup is None:
-            raise _lost("The setup", request.setup_hash, request)
-        self._keep_setup(request.setup_hash, setup)
-        return Resolved(setup, before, new)
+            raise _lost("The setup", name, request)
+        self._keep_setup(name, setup)
+        return Resolved(name, setup, before, new)
 
-    def _setup_at_hand(self, request: LLMRequest, recorded: Mapping[str, ToolSpec]) -> LLMSetup | None:
-        held = self._get(request.setup_hash)
+    def _setup_name(self, request: LLMRequest, recorded: Mapping[str, _Exchange]) -> str | None:
+        """The request's own, or that of the answer before; `None` where that is in neither place."""
+        if request.setup_hash or request.parent is None:
+            return request.setup_hash
+        exchange = recorded.get(request.parent) or self._get(request.parent)
+        return exchange.setup_hash if isinstance(exchange, _Exchange) else None
+
+    def _setup_at_hand(self, name: str, sent: LLMSetup | None, recorded: Mapping[str, ToolSpec]) -> LLMSetup | None:
+        held = self._get(name)
         if isinstance(held, LLMSetup):
             return held
-        setup = None if request.setup is None else self._described(request.setup, recorded)
+        setup = None if sent is None else self._described(sent, recorded)
         if setup is not None:
-            self._keep_setup(request.setup_hash, setup)
+            self._keep_setup(name, setup)
         return setup
 
     def _described(self, setup: LLMSetup, recorded: Mapping[str, ToolSpec]) -> LLMSetup | None:
@@ -244,9 +257,9 @@ class ConversationStore:
                 recorded.add_result(_read(RecordedResult, result).content)
         for asked, answered in calls:
             self._add_setup(asked, recorded)
-            new = self._filled(asked.new, recorded.results)
-            if new is not None:
-                exchange = _Exchange(asked.parent, tuple(new), answered.message)
+            new, name = self._filled(asked.new, recorded.results), self._setup_name(asked, recorded.exchanges)
+            if new is not None and name is not None:
+                exchange = _Exchange(asked.parent, name, tuple(new), answered.message)
                 recorded.exchanges[answered.head] = exchange
                 self._keep_exchange(answered.head, exchange)
         return recorded
@@ -256,12 +269,12 @@ class ConversationStore:
         if setup is not None:
             recorded.add_setup(asked.setup_hash, setup)
 
-    async def _read_setup(self, request: LLMRequest, recorded: _Recorded, history: StepHistory | None) -> LLMSetup | None:
+    async def _read_setup(self, name: str, recorded: _Recorded, history: StepHistory | None) -> LLMSetup | None:
         """From any call, also one that is still under way."""
         if history is not None:
             async for argument in history.arguments(LLM_GENERATE):
                 self._add_setup(_read(LLMRequest, argument), recorded)
-        return recorded.setups.get(request.setup_hash)
+        return recorded.setups.get(name)
 
     def _lock(self, run_id: str) -> asyncio.Lock:
         return self._rebuilding.setdefault(run_id, asyncio.Lock())

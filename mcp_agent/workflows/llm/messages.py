@@ -6,6 +6,7 @@ hashes must stay what they are. Fields that hold their default are left out when
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -55,9 +56,6 @@ StopReason = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "ref
 `max_tokens`, `refusal` and `content_filter`: the answer is not what was asked for; its tool calls may be cut off.
 `empty`: it ended its turn without a word and without a tool call. `unknown`: for a reason this version does not know.
 """
-
-
-_DIGEST = 32
 
 
 def without_defaults(model: BaseModel, dumped: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +158,7 @@ def result_digest(content: Sequence[Block | ContentBlock]) -> str | None:
     """The name of a step's result in the record of its run; `None` for one that is too small to need one."""
     wire = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in content]
     text = _canonical(wire)
-    return hashlib.sha256(text).hexdigest()[:_DIGEST] if len(text) >= RECORDED_FROM else None
+    return _name_of(text) if len(text) >= RECORDED_FROM else None
 
 
 def recorded(call: ToolUseContent, content: list[ContentBlock], *, is_error: bool) -> ToolResultContent:
@@ -231,7 +229,7 @@ class ToolSpec(_Compact):
     def digest(self) -> str:
         """The name of its description and schema in the record of the step that has listed it."""
         described = {"description": self.description, "input_schema": self.input_schema}
-        return hashlib.sha256(_canonical(described)).hexdigest()[:_DIGEST]
+        return _digest(described)
 
 
 class RequestParams(_Compact):
@@ -316,7 +314,7 @@ class LLMRequest(_Compact):
         agent: The agent's name, for people and for scripted models.
         provider: `openai`, `azure`, `anthropic`, `google` or `scripted`.
         new: What was said since `parent`.
-        setup_hash: The hash of the setup.
+        setup_hash: The hash of the setup. That of the answer before where it is empty.
         parent: The head of the answer before, in this run's history; `None` for the first call, whose `new` then holds
             the whole conversation (also after continue-as-new).
         setup: The setup itself, the first time it is used in this run's history.
@@ -326,7 +324,7 @@ class LLMRequest(_Compact):
     agent: str
     provider: str
     new: list[Message]
-    setup_hash: str
+    setup_hash: str = ""
     conversation: str = ""
     parent: str | None = None
     setup: LLMSetup | None = None
@@ -383,12 +381,12 @@ class LLMResponse(_Compact):
 
 
 def setup_hash(setup: LLMSetup) -> str:
-    """The SHA-256 of a setup, in hexadecimal; the same in every process."""
+    """The name of a setup: a hash, the same in every process."""
     return _digest(setup.model_dump(mode="json"))
 
 
 def head_hash(parent: str | None, setup_hash: str, new: Sequence[Message], message: Message) -> str:
-    """The name of a conversation: the SHA-256 of all that was said, in hexadecimal; the same in every process."""
+    """The name of a conversation: a hash of all that was said, the same in every process."""
     return _digest(
         {
             "parent": parent,
@@ -400,7 +398,12 @@ def head_hash(parent: str | None, setup_hash: str, new: Sequence[Message], messa
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(_canonical(value)).hexdigest()
+    return _name_of(_canonical(value))
+
+
+def _name_of(text: bytes) -> str:
+    """128 bits of its SHA-256, in 22 characters: each call of a conversation stores three of them."""
+    return base64.urlsafe_b64encode(hashlib.sha256(text).digest()[:16]).decode().rstrip("=")
 
 
 def _canonical(value: Any) -> bytes:

@@ -15,21 +15,23 @@ class Thread:
         messages: All that was said.
         head: The name of it in the run's history; `None` where nothing of it is there, and the next call carries all.
         tokens: What the last call has read and written.
+        setup_hash: The setup of the last call.
     """
 
     messages: tuple[Message, ...] = ()
     head: str | None = None
     tokens: int = 0
+    setup_hash: str = ""
 
     def to_send(self, new: list[Message]) -> list[Message]:
         """What the next call carries."""
         carried = map(unrecorded, self.messages) if self.head is None else ()
         return [*carried, *map(referring, new)]
 
-    def after(self, new: list[Message], reply: LLMResponse) -> Thread:
+    def after(self, new: list[Message], reply: LLMResponse, setup_hash: str) -> Thread:
         """The conversation with what was said now, and the answer."""
         tokens = reply.usage.input_tokens + reply.usage.output_tokens
-        return Thread((*self.messages, *new, reply.message), reply.head, tokens)
+        return Thread((*self.messages, *new, reply.message), reply.head, tokens, setup_hash)
 
 
 @dataclass(slots=True)

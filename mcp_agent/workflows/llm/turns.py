@@ -87,7 +87,7 @@ class Turns:
             thread = await self._compacted(thread, new, setup)
             reply = await self._ask(thread, new, setup)
             replies.append(reply)
-            self.dialogue.thread = thread = thread.after(new, reply)
+            self.dialogue.thread = thread = thread.after(new, reply, setup.hash())
             calls = reply.message.tool_uses
             if not calls or reply.stop_reason not in ("tool_use", *COMPLETE):
                 return Generation(replies)
@@ -122,7 +122,7 @@ class Turns:
             provider=self.provider,
             parent=thread.head,
             new=thread.to_send(new),
-            setup_hash=setup_hash,
+            setup_hash="" if thread.head is not None and thread.setup_hash == setup_hash else setup_hash,
             setup=None if setup_hash in on.known_setups else setup.referring(),
             params=self.params.for_call(),
         )

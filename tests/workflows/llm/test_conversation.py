@@ -3,13 +3,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from mcp_types import TextContent, ToolResultContent
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from mcp_agent.errors import WorkflowApplicationError
-from mcp_agent.workflows.llm.conversation import ConversationStore
+from mcp_agent.workflows.llm.conversation import ConversationStore, Resolved
 from mcp_agent.workflows.llm.messages import (
     LLM_GENERATE,
     LLMRequest,
@@ -17,6 +19,7 @@ from mcp_agent.workflows.llm.messages import (
     LLMSetup,
     Message,
     RecordedResult,
+    ToolSpec,
     head_hash,
     record_of,
     recorded,
@@ -38,6 +41,7 @@ class Recorded:
 
     steps: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
     tools: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+    listings: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
     under_way: list[bytes] = field(default_factory=list[bytes])
     walks: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -48,7 +52,8 @@ class Recorded:
     async def completed(self, *steps: str) -> AsyncIterator[tuple[str, bytes, bytes]]:
         self.walks += 1
         await self.gate.wait()
-        for name, (argument, result) in [*((TOOL, one) for one in self.tools), *((LLM_GENERATE, one) for one in self.steps)]:
+        steps_by_name = {"list": self.listings, TOOL: self.tools, LLM_GENERATE: self.steps}
+        for name, (argument, result) in ((name, one) for name, made in steps_by_name.items() for one in made):
             if name in steps:
                 yield name, argument, result
 
@@ -86,7 +91,7 @@ def talk(history: Recorded, store: ConversationStore | None, turns: int, size: i
         answered = answer(asked, f"a{turn}" * size)
         history.steps.append((to_json(asked), to_json(answered)))
         if store is not None:
-            store.remember(asked, asked.new, answered)
+            store.remember(asked, Resolved(SETUP.hash(), SETUP, [], asked.new), answered)
         head = answered.head
     assert head is not None
     return head
@@ -150,8 +155,8 @@ async def test_a_late_attempt_with_another_answer_does_not_disturb_the_one_that_
     store, asked = ConversationStore(), request(None, "hi", setup=SETUP)
     counted, late = answer(asked, "counted"), answer(asked, "late")
     await store.resolve(asked, None)
-    store.remember(asked, asked.new, counted)
-    store.remember(asked, asked.new, late)
+    store.remember(asked, Resolved(SETUP.hash(), SETUP, [], asked.new), counted)
+    store.remember(asked, Resolved(SETUP.hash(), SETUP, [], asked.new), late)
 
     resolved = await store.resolve(request(counted.head, "next"), None)
 
@@ -240,7 +245,7 @@ async def test_a_recorded_step_that_cannot_be_read_is_named_and_not_shown():
         await ConversationStore().resolve(request("head", "hi", setup=SETUP), history)
 
     assert (lost.value.type, lost.value.non_retryable) == ("ConversationLost", True)
-    assert "setup_hash" in lost.value.message
+    assert "`agent, new, provider`" in lost.value.message
     assert "private" not in lost.value.message
 
 
@@ -310,7 +315,7 @@ async def test_a_named_result_is_at_hand_after_its_step():
     assert result_words(resolved.new[0]) == LARGE
     assert history.walks == 0
     answered = answer(asked, "seen")
-    store.remember(asked, resolved.new, answered)
+    store.remember(asked, resolved, answered)
     again = await store.resolve(request(answered.head, "more"), history)
     assert [result_words(one) for one in again.before[:1]] == [LARGE]
     assert history.walks == 0
@@ -347,3 +352,63 @@ def test_a_conversation_that_begins_with_results_of_another_run_says_them():
 
 def test_what_steps_give_is_read_by_its_content_alone():
     assert RecordedResult.model_validate_json('{"content": [], "is_error": true, "new": 1}').content == []
+
+
+# ── setups, of which a call names what the run's history holds ───────────────────────────────────────────────────────
+
+LISTED = ToolSpec(name="shelf_read", description="Reads.", input_schema={"type": "object", "title": "T"}, listed=True)
+TOOLED = LLMSetup(instruction="Be brief.", tools=[ToolSpec(name="own", description="Mine."), LISTED])
+
+
+class _Tool(BaseModel):
+    description: str = "Reads."
+    input_schema: dict[str, Any] = {"type": "object", "title": "T"}
+
+
+def tooled() -> LLMRequest:
+    asked = request(None, "hi").model_copy(update={"setup": TOOLED.referring(), "setup_hash": TOOLED.hash()})
+    return LLMRequest.model_validate_json(to_json(asked))
+
+
+def test_a_listed_tool_is_named_and_another_is_described():
+    own, listed = tooled().setup.tools  # type: ignore[union-attr]
+    assert own.description == "Mine."
+    assert (listed.name, listed.description, listed.recorded) == ("shelf_read", "", LISTED.digest)
+    assert (
+        TOOLED.hash()
+        == TOOLED.model_copy(update={"tools": [one.model_copy(update={"listed": False}) for one in TOOLED.tools]}).hash()
+    )
+
+
+async def test_a_listed_tool_is_at_hand_after_its_step():
+    store, history = ConversationStore(listing_step="list"), Recorded()
+    store.keep_listing([_Tool()])
+
+    setup = (await store.resolve(tooled(), history)).setup
+
+    assert [(tool.name, tool.description) for tool in setup.tools] == [("own", "Mine."), ("shelf_read", "Reads.")]
+    assert setup.hash() == TOOLED.hash()
+    assert history.walks == 0
+
+
+@pytest.mark.parametrize("limit", [0, 64_000_000])
+async def test_a_listed_tool_is_read_from_the_step_that_listed_it(limit: int):
+    history = Recorded(listings=[(b"{}", to_json([_Tool(), _Tool(description="Erases.")]))])
+    asked = tooled()
+    assert (await ConversationStore(limit, (), "list").resolve(asked, history)).setup.hash() == TOOLED.hash()
+
+    answered = answer(asked, "seen")
+    history.steps.append((to_json(asked), to_json(answered)))
+    bare = request(answered.head, "more").model_copy(update={"setup_hash": ""})
+    resolved = await ConversationStore(limit, (), "list").resolve(bare, history)
+    assert resolved.setup.hash() == resolved.setup_hash == TOOLED.hash()
+
+
+async def test_a_call_that_names_no_setup_has_that_of_the_answer_before():
+    store = ConversationStore()
+    head = talk(Recorded(), store, turns=1)
+    await store.resolve(request(None, "hi", setup=SETUP), None)
+
+    bare = request(head, "more").model_copy(update={"setup_hash": ""})
+
+    assert (await store.resolve(bare, None)).setup == SETUP

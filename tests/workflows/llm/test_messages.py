@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import subprocess
 import sys
@@ -29,8 +30,8 @@ from mcp_agent.workflows.llm.messages import (
 SETUP = LLMSetup(instruction="Be brief.", tools=[ToolSpec(name="add", description="Adds.")])
 
 
-def sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def name_of(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:16]).decode().rstrip("=")
 
 
 def round_trip(message: Message) -> Message:
@@ -75,9 +76,9 @@ def test_hashes_are_pinned_because_histories_hold_them():
     head = head_hash("parent", "setup", [Message.user("hí")], Message.assistant("ho"))
 
     assert (
-        setup_hash(SETUP) == SETUP.hash() == sha256('{"instruction":"Be brief.","tools":[{"description":"Adds.","name":"add"}]}')
+        setup_hash(SETUP) == SETUP.hash() == name_of('{"instruction":"Be brief.","tools":[{"description":"Adds.","name":"add"}]}')
     )
-    assert head == sha256(
+    assert head == name_of(
         '{"message":{"content":[{"text":"ho","type":"text"}],"role":"assistant"},'
         '"new":[{"content":[{"text":"hí","type":"text"}],"role":"user"}],"parent":"parent","setup":"setup"}'
     )
@@ -213,4 +214,4 @@ def test_the_model_of_messages_brings_no_provider_sdk_along():
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not {"openai", "anthropic", "temporalio", "httpx2", "mcp", "yaml"} & set(modules)
-    assert SETUP.hash() == IsStr(regex="[0-9a-f]{64}")
+    assert SETUP.hash() == IsStr(regex="[0-9A-Za-z_-]{22}")
