@@ -31,9 +31,7 @@ _STATUS_NAMES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-_KNOWN = frozenset(
-    {*_STATUS_NAMES.values(), "FAILED_PRECONDITION", "OUT_OF_RANGE", "ALREADY_EXISTS", "DATA_LOSS", "UNKNOWN"}
-)
+_KNOWN = frozenset({*_STATUS_NAMES.values(), "FAILED_PRECONDITION", "OUT_OF_RANGE", "ALREADY_EXISTS", "DATA_LOSS", "UNKNOWN"})
 _KEY_HINT = "Check `google.api_key` (environment: `GOOGLE_API_KEY` or `GEMINI_API_KEY`)."
 _HINTS = {
     401: _KEY_HINT,
