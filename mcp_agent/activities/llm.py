@@ -64,7 +64,8 @@ class LLMActivities:
         """Asks the model for the next message of a conversation: the step `mcp_agent.llm.generate`.
 
         Raises:
-            WorkflowApplicationError: Types are the class names of the provider's SDK (`RateLimitError`, ...), or
+            WorkflowApplicationError: Types are the class names of the provider's SDK (`RateLimitError`, ...), for Google its
+                status names (`ResourceExhausted`, `InvalidArgument`, ...), or
                 `ConversationLost`, `UnknownProvider`, `MissingPackage`, `IncompleteResponseError`, `UnsupportedContent`,
                 `NoModelToPrefer`, `ScriptError`.
         """

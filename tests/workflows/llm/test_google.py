@@ -414,6 +414,18 @@ def test_tokens_are_counted_with_thoughts_and_caches():
     )
 
 
+def test_the_pieces_of_a_stream_add_up_to_the_last_count_of_each_kind():
+    pieces = [
+        body({"text": "a"}, finish="FINISH_REASON_UNSPECIFIED", usageMetadata={"promptTokenCount": 9, "candidatesTokenCount": 1}),
+        body({"text": "b"}, usageMetadata={"candidatesTokenCount": 2}),
+        {"usageMetadata": {"trafficType": "ON_DEMAND"}},
+    ]
+
+    assert from_response([pieces], NEW).usage == Usage(input_tokens=9, output_tokens=2)
+    with pytest.raises(ProviderError, match="no finish reason"):
+        from_response([pieces[:1]], NEW)
+
+
 def test_calls_without_ids_get_some_that_are_new_in_the_conversation():
     reply = answer(function_call(), function_call(), taken=("call-1",))
 

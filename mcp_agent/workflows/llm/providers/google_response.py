@@ -37,6 +37,7 @@ _STOP_REASONS: dict[str, StopReason] = {
     "IMAGE_PROHIBITED_CONTENT": _FILTERED,
     "IMAGE_RECITATION": _FILTERED,
 }
+_GOES_ON = "FINISH_REASON_UNSPECIFIED"
 _MALFORMED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE"})
 
 
@@ -70,7 +71,7 @@ def from_response(requests: list[list[Any]], model: str, taken: Iterable[str] = 
     if finish not in ("STOP", "MAX_TOKENS"):
         data["finish_reason"] = finish or last.blocked
     message = Message.assistant(reading.content, {NAMESPACE: data} if data else None)
-    usage = sum((answer.usage for answer in answers), Usage())
+    usage = sum((_usage(answer.counts) for answer in answers), Usage())
     return ProviderReply(message, stop_reason, usage, last.model or model)
 
 
@@ -86,18 +87,18 @@ class _Answer:
     finish: str | None = None
     finish_message: str | None = None
     blocked: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    counts: JSON = field(default_factory=dict[str, Any])
     model: str = ""
     token: str | None = None
 
     def add(self, said: JSON) -> None:
         self.model = str(said.get("modelVersion") or self.model)
         self.blocked = as_dict(said.get("promptFeedback")).get("blockReason") or self.blocked
-        if said.get("usageMetadata"):  # counts all so far
-            self.usage = _usage(as_dict(said["usageMetadata"]))
+        self.counts |= as_dict(said.get("usageMetadata"))  # each counts all so far, some not everything
         candidate = candidate_of(said)
         self.parts += [as_dict(part) for part in as_list(as_dict(candidate.get("content")).get("parts"))]
-        self.finish = candidate.get("finishReason") or self.finish
+        finish = candidate.get("finishReason")
+        self.finish = finish if finish and finish != _GOES_ON else self.finish
         self.finish_message = candidate.get("finishMessage") or self.finish_message
         self.token = candidate.get("continuationToken") or self.token
 
