@@ -460,10 +460,10 @@ def test_images_and_sounds_come_out():
 
 
 def test_only_the_first_of_several_candidates_is_read():
-    two = body({"text": "one"})
-    two["candidates"] += [{"index": 1, "content": {"parts": [{"text": "two"}]}, "finishReason": "MAX_TOKENS"}]
+    other = body({"text": "two"}, finish="MAX_TOKENS")
+    other["candidates"][0]["index"] = 1
 
-    reply = from_response([[two]], NEW)
+    reply = from_response([[body({"text": "one"}), other]], NEW)
     assert (reply.message.text, reply.stop_reason) == ("one", "end_turn")
 
 
