@@ -167,20 +167,27 @@ def _model_path(model: str, *, vertexai: bool) -> str:
 
 
 async def _answered(client: Client, model_path: str, body: JSON, on_text: Callable[[str], None] | None) -> list[Any]:
-    """The JSON objects of an answer. Below the SDK's `models`, which cost more than the whole call and drop fields."""
+    """The JSON objects of an answer.
+
+    Below the SDK's `models`, whose translation costs several times the rest of the call and drops fields it does not know.
+    """
     api: Any = client._api_client  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     if on_text is None:
         answer = await api.async_request("post", f"{model_path}:generateContent", body)
         return [_parsed(answer.body)]
-    chunks: list[Any] = []
     stream = await api.async_request_streamed("post", f"{model_path}:streamGenerateContent?alt=sse", body)
+    chunks: list[Any] = []
+    while (event := await _next(stream)) is not None:
+        chunks.append(_parsed(event.body))
+        _tell(chunks[-1], on_text)
+    return chunks
+
+
+async def _next(stream: Any) -> Any:
     try:
-        async for event in stream:
-            chunks.append(_parsed(event.body))
-            _tell(chunks[-1], on_text)
+        return await anext(stream, None)
     except TypeError as error:  # what the SDK makes of an error without a code
         raise incomplete("it holds an error without a code") from error
-    return chunks
 
 
 def _tell(chunk: Any, on_text: Callable[[str], None]) -> None:

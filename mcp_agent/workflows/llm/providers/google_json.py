@@ -34,7 +34,7 @@ _STATUS_NAMES = {
 _KNOWN = frozenset({*_STATUS_NAMES.values(), "FAILED_PRECONDITION", "OUT_OF_RANGE", "ALREADY_EXISTS", "DATA_LOSS", "UNKNOWN"})
 _KEY_HINT = "Check `google.api_key` (environment: `GOOGLE_API_KEY` or `GEMINI_API_KEY`)."
 _HINTS = {
-    401: _KEY_HINT,
+    401: f"{_KEY_HINT} On Vertex AI check the machine's Google credentials.",
     403: "Check what the key of `google.api_key`, or the account in `google.project`, may use.",
     404: "Check the model's name, `google.location` and `google.base_url`.",
 }
