@@ -537,16 +537,27 @@ async def test_an_error_in_a_stream_is_what_it_is_outside_of_one(error: dict[str
     assert [(one.type, one.non_retryable, "overloaded" in one.message) for one in shown] == [(type_, non_retryable, True)] * 2
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_that_falls_silent_is_tried_again(stream: bool):
-    beginning = BEGINNING if stream else b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+SILENT = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "limit", "stream"),
+    [(BEGINNING, "stall_timeout_seconds", True), (BEGINNING, "timeout_seconds", True), (SILENT, "timeout_seconds", False)],
+)
+async def test_an_answer_that_falls_silent_is_tried_again(beginning: bytes, limit: str, stream: bool):
     async with gemini_server(stalls_after(beginning)) as server:
-        error = await failure(server.url, request(stream=stream), stall_timeout_seconds=0.2)
+        error = await failure(server.url, request(stream=stream), **{limit: 0.2})
         async with asyncio.timeout(5):
             await server.client_gone.wait()
 
     assert (error.type, error.non_retryable) == ("APITimeoutError", False)
-    assert f"`{server.url}` did not answer in time" in error.message, "of the connection, not of the whole call"
+
+
+async def test_an_answer_in_one_piece_may_be_silent_longer_than_a_stream():
+    async with gemini_server(stalls_after(SILENT)) as server:
+        error = await failure(server.url, request(stream=False, timeout_seconds=0.5), stall_timeout_seconds=0.1)
+
+    assert "No answer within 0.5 s" in error.message, "the limit of the call, not that of a stream"
 
 
 async def test_a_cancel_ends_a_stream_at_once():

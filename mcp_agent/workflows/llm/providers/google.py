@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GoogleClient", "GoogleSettings", "from_response", "to_request"]
 
+_STREAM = ":streamGenerateContent"
 _CREDENTIALS_HINT = "Check the machine's Google credentials (`gcloud auth application-default login`)."
 
 
@@ -83,10 +84,12 @@ class GoogleClient(SDKClient):
 
     def _connect(self) -> Client:
         sdk, http = importlib.import_module("google.genai"), importlib.import_module("httpx2")
-        timeout = self._timeout().as_dict()
+        streamed = self._timeout().as_dict()
+        at_once = {**streamed, "read": self.timeout_seconds}  # silent until it comes
 
-        async def limited(request: Any) -> None:
-            request.extensions = {**request.extensions, "timeout": timeout}  # the SDK asks without any
+        async def limited(request: Any) -> None:  # the SDK sets no limits
+            timeout = streamed if request.url.path.endswith(_STREAM) else at_once
+            request.extensions = {**request.extensions, "timeout": timeout}
 
         options: JSON = {"base_url": self._checked_url(), "api_version": "v1beta1" if self._vertexai else "v1beta"}
         account = self._account()
@@ -175,7 +178,7 @@ async def _answered(client: Client, model_path: str, body: JSON, on_text: Callab
     if on_text is None:
         answer = await api.async_request("post", f"{model_path}:generateContent", body)
         return [_parsed(answer.body)]
-    stream = await api.async_request_streamed("post", f"{model_path}:streamGenerateContent?alt=sse", body)
+    stream = await api.async_request_streamed("post", f"{model_path}{_STREAM}?alt=sse", body)
     chunks: list[Any] = []
     while (event := await _next(stream)) is not None:
         chunks.append(_parsed(event.body))
