@@ -19,6 +19,7 @@ from mcp_types import (
 )
 from pydantic_core import from_json, to_json
 
+from mcp_agent.workflows.llm.augmented_llm_google import GoogleAugmentedLLM
 from mcp_agent.workflows.llm.messages import (
     Block,
     InvalidInput,
@@ -32,7 +33,7 @@ from mcp_agent.workflows.llm.messages import (
     tool_use,
 )
 from mcp_agent.workflows.llm.providers.base import ProviderError, ProviderReply
-from mcp_agent.workflows.llm.providers.google import from_response, to_request
+from mcp_agent.workflows.llm.providers.google import GoogleClient, from_response, to_request
 from mcp_agent.workflows.llm.providers.google_request import adapted_schema, generation
 
 NEW, OLD = "gemini-3.8-flash", "gemini-2.5-flash"
@@ -520,3 +521,7 @@ def test_the_own_data_of_a_message_are_not_touched():
 
     sent(reply.message)
     assert to_json(reply.message) == before
+
+
+def test_the_class_that_agents_attach_names_this_provider():
+    assert GoogleAugmentedLLM.provider == GoogleClient.section
