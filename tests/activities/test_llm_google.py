@@ -541,12 +541,16 @@ SILENT = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 
 
 @pytest.mark.parametrize(
-    ("beginning", "limit", "stream"),
-    [(BEGINNING, "stall_timeout_seconds", True), (BEGINNING, "timeout_seconds", True), (SILENT, "timeout_seconds", False)],
+    ("beginning", "limits", "stream"),
+    [
+        (BEGINNING, {"stall_timeout_seconds": 0.2}, True),
+        (BEGINNING, {"timeout_seconds": 1}, True),
+        (SILENT, {"timeout_seconds": 1}, False),
+    ],
 )
-async def test_an_answer_that_falls_silent_is_tried_again(beginning: bytes, limit: str, stream: bool):
+async def test_an_answer_that_falls_silent_is_tried_again(beginning: bytes, limits: dict[str, float], stream: bool):
     async with gemini_server(stalls_after(beginning)) as server:
-        error = await failure(server.url, request(stream=stream), **{limit: 0.2})
+        error = await failure(server.url, request(stream=stream), **limits)
         async with asyncio.timeout(5):
             await server.client_gone.wait()
 
