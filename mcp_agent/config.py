@@ -292,9 +292,10 @@ class GoogleSettings(ProviderSettings):
     """Gemini, with an API key or on Vertex AI.
 
     Attributes:
-        vertexai: Whether to use Vertex AI, with the machine's Google credentials or an express-mode `api_key`.
+        vertexai: Whether to use Vertex AI: with the machine's Google credentials for the `project`, or without a project
+            with an express-mode `api_key`.
         project: The Google Cloud project, for Vertex AI.
-        location: Its region, such as `europe-west4`.
+        location: Its region, such as `europe-west4`; `global` by default.
     """
 
     vertexai: bool = False
@@ -493,6 +494,9 @@ def _provider_variables() -> dict[str, Any]:
         ("anthropic", "api_key"): ("ANTHROPIC_API_KEY",),
         ("anthropic", "base_url"): ("ANTHROPIC_BASE_URL",),
         ("google", "api_key"): ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+        ("google", "vertexai"): ("GOOGLE_GENAI_USE_VERTEXAI",),
+        ("google", "project"): ("GOOGLE_CLOUD_PROJECT",),
+        ("google", "location"): ("GOOGLE_CLOUD_LOCATION",),
         ("azure", "api_key"): ("AZURE_OPENAI_API_KEY",),
         ("azure", "base_url"): ("AZURE_OPENAI_ENDPOINT",),
         ("azure", "api_version"): ("OPENAI_API_VERSION",),

@@ -52,6 +52,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "ANTHROPIC_API_KEY",
         "GOOGLE_API_KEY",
         "GEMINI_API_KEY",
+        "GOOGLE_GENAI_USE_VERTEXAI",
+        "GOOGLE_CLOUD_PROJECT",
+        "GOOGLE_CLOUD_LOCATION",
     ):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / ".git").mkdir()  # the search for a file ends here
@@ -122,6 +125,15 @@ def test_a_provider_s_own_variable_is_read(monkeypatch: pytest.MonkeyPatch):
     key = load_settings().openai.api_key
     assert key is not None
     assert key.get_secret_value() == "from-variable"
+
+
+def test_vertex_ai_is_found_where_googles_own_tools_look(monkeypatch: pytest.MonkeyPatch):
+    assert not load_settings().google.vertexai
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p1")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us")
+    google = load_settings().google
+    assert (google.vertexai, google.project, google.location) == (True, "p1", "us")
 
 
 def test_variables_in_texts_are_filled_in(folder: Path, monkeypatch: pytest.MonkeyPatch):

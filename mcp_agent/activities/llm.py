@@ -14,6 +14,7 @@ from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMRespon
 from mcp_agent.workflows.llm.providers.anthropic import AnthropicClient
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderClient, ProviderError, ProviderReply
 from mcp_agent.workflows.llm.providers.client import ClientSettings, SDKClient
+from mcp_agent.workflows.llm.providers.google import GoogleClient, GoogleSettings
 from mcp_agent.workflows.llm.providers.openai import OpenAIClient
 from mcp_agent.workflows.llm.providers.scripted import ScriptedClient, ScriptedSettings
 
@@ -23,7 +24,7 @@ HEARTBEAT_SECONDS = 0.5
 
 T = TypeVar("T")
 
-_SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient, AnthropicClient)
+_SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient, AnthropicClient, GoogleClient)
 
 
 class LLMSettings(Protocol):
@@ -33,6 +34,8 @@ class LLMSettings(Protocol):
     def openai(self) -> ClientSettings: ...
     @property
     def anthropic(self) -> ClientSettings: ...
+    @property
+    def google(self) -> GoogleSettings: ...
     @property
     def scripted(self) -> ScriptedSettings | None: ...
 
@@ -61,7 +64,8 @@ class LLMActivities:
         """Asks the model for the next message of a conversation: the step `mcp_agent.llm.generate`.
 
         Raises:
-            WorkflowApplicationError: Types are the class names of the provider's SDK (`RateLimitError`, ...), or
+            WorkflowApplicationError: Types are the class names of the provider's SDK (`RateLimitError`, ...), for Google its
+                status names (`ResourceExhausted`, `InvalidArgument`, ...), or
                 `ConversationLost`, `UnknownProvider`, `MissingPackage`, `IncompleteResponseError`, `UnsupportedContent`,
                 `NoModelToPrefer`, `ScriptError`.
         """

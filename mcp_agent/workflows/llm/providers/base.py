@@ -108,7 +108,7 @@ class ProviderError(MCPAgentError):
 
     Args:
         message: What happened and what to do.
-        type: The class name of the SDK's error, such as `RateLimitError`.
+        type: The class name of the SDK's error, such as `RateLimitError`; for Google its status, such as `ResourceExhausted`.
         status: The HTTP status.
         retryable: Whether the same request may succeed later; by the status where not given.
         retry_after: When the provider wants to be asked again.
