@@ -494,6 +494,7 @@ def _provider_variables() -> dict[str, Any]:
         ("anthropic", "base_url"): ("ANTHROPIC_BASE_URL",),
         ("google", "api_key"): ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         ("azure", "api_key"): ("AZURE_OPENAI_API_KEY",),
+        ("azure", "ad_token"): ("AZURE_OPENAI_AD_TOKEN",),
         ("azure", "base_url"): ("AZURE_OPENAI_ENDPOINT",),
         ("azure", "api_version"): ("OPENAI_API_VERSION",),
     }
