@@ -185,8 +185,12 @@ def test_sound_is_put_together_from_its_pieces():
     [
         pytest.param([chunk({"content": "ho"}, "stop")], id="with the last words"),
         pytest.param([chunk({"content": "ho"}), chunk({}, "stop"), chunk({}, None)], id="before the end"),
-        pytest.param([chunk({"content": "h"}, ""), chunk({"content": "o"}, "stop"), chunk({}, "")], id="empty where there is none"),
-        pytest.param([chunk(None, prompt_filter_results=[]), chunk({"content": "ho"}), chunk({}, "stop")], id="no choices at first"),
+        pytest.param(
+            [chunk({"content": "h"}, ""), chunk({"content": "o"}, "stop"), chunk({}, "")], id="empty where there is none"
+        ),
+        pytest.param(
+            [chunk(None, prompt_filter_results=[]), chunk({"content": "ho"}), chunk({}, "stop")], id="no choices at first"
+        ),
         pytest.param([chunk({"content": "ho"}), {"choices": [{"delta": {}, "finish_reason": "stop"}]}], id="no index"),
         pytest.param([{"model": "m-1", "choices": [{"message": {"content": "ho"}, "finish_reason": "stop"}]}], id="a message"),
         pytest.param([chunk({"content": "ho"}), {"choices": [{"index": 0, "finish_reason": "stop"}]}], id="no delta"),
@@ -199,7 +203,9 @@ def test_the_finish_reason_may_come_anywhere(chunks: list[Any]):
 
 
 def test_usage_is_the_last_that_was_told():
-    reply, _ = streamed(chunk({"content": "ho"}, usage={"prompt_tokens": 9, "completion_tokens": 1}), chunk({}, "stop", usage=USAGE))
+    reply, _ = streamed(
+        chunk({"content": "ho"}, usage={"prompt_tokens": 9, "completion_tokens": 1}), chunk({}, "stop", usage=USAGE)
+    )
 
     assert reply.usage.output_tokens == 4
 

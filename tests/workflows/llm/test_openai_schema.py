@@ -40,8 +40,8 @@ class Person(BaseModel):
 
 class Tree(BaseModel):
     value: int
-    children: list["Tree"] = []
-    best: "Tree | None" = Field(default=None, description="The best child.")
+    children: list[Tree] = []
+    best: Tree | None = Field(default=None, description="The best child.")
 
 
 def every_object(schema: Any) -> list[dict[str, Any]]:
