@@ -8,8 +8,8 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -30,57 +30,32 @@ from mcp_agent.workflows.llm.messages import (
     LLM_GENERATE,
     LLMRequest,
     LLMResponse,
-    LLMSetup,
     Message,
     RequestParams,
-    ToolSpec,
     head_hash,
     invalid_input,
 )
+from tests import model_calls
+from tests.model_calls import KEY, SETUP, in_step, request
 from tests.providers_http import Respond, http, raw_server, stalls, unused_port, writes
 
 pytestmark = pytest.mark.anyio
-
-KEY = "sk-proj-Zx81aQ55mmNvTTy0"
-SETUP = LLMSetup(instruction="Be brief.", tools=[ToolSpec(name="add", description="Adds.")])
 
 
 def settings(base_url: str | None, key: str | None = KEY, **more: Any) -> Settings:
     return Settings(openai=OpenAISettings(api_key=SecretStr(key) if key else None, base_url=base_url, **more))
 
 
-def request(*new: Message, parent: str | None = None, setup: LLMSetup = SETUP, **more: Any) -> LLMRequest:
-    asked: dict[str, Any] = {"conversation": "c", "agent": "writer", "provider": "openai", **more}
-    asked |= {"new": list(new) or [Message.user("hi")], "setup_hash": setup.hash(), "setup": setup}
-    return LLMRequest(parent=parent, **asked)
-
-
-def in_step(attempt: int = 1, heartbeat: Callable[..., None] = lambda *_: None) -> Any:
-    return entered(StepContext(LLM_GENERATE, "run", "Workflow", attempt=attempt, heartbeat=heartbeat))
-
-
-@asynccontextmanager
-async def activities(base_url: str | None, **more: Any) -> AsyncGenerator[LLMActivities]:
-    made = LLMActivities(settings(base_url, **more))
-    try:
-        yield made
-    finally:
-        await made.aclose()
+def activities(base_url: str | None, **more: Any) -> AbstractAsyncContextManager[LLMActivities]:
+    return model_calls.activities(settings(base_url, **more))
 
 
 async def ask(base_url: str | None, asked: LLMRequest | None = None, **more: Any) -> LLMResponse:
-    async with activities(base_url, **more) as models:
-        with in_step():
-            return await models.generate(asked or request())
+    return await model_calls.ask(settings(base_url, **more), asked or request())
 
 
 async def failure(base_url: str | None, asked: LLMRequest | None = None, **more: Any) -> WorkflowApplicationError:
-    with pytest.raises(WorkflowApplicationError) as failed:
-        await ask(base_url, asked, **more)
-    error = failed.value
-    assert error.__cause__ is None, "a cause would be recorded with its text"
-    assert not getattr(error, "__notes__", None)
-    return error
+    return await model_calls.failure(settings(base_url, **more), asked or request())
 
 
 def completion(message: dict[str, Any], finish_reason: str | None = "stop") -> bytes:

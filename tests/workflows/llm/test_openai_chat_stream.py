@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -230,7 +231,7 @@ def test_an_error_in_a_choice_is_taken_for_what_it_is():
 @given(text=st.text(max_size=40), cuts=st.lists(st.integers(0, 40), max_size=6))
 def test_however_a_text_is_cut_it_is_the_same(text: str, cuts: list[int]):
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [text[start:end] for start, end in pairwise(places)]
     reply, texts = streamed(*(chunk({"content": one}) for one in pieces), chunk({}, "stop"))
 
     assert "".join(texts) == text
