@@ -20,6 +20,7 @@ class AzureClient(OpenAIClient):
 
     section = "azure"
     key_variable = "AZURE_OPENAI_API_KEY"
+    key_settings = "`azure.api_key` or `azure.ad_token`"
     default_base_url = "https://my-resource.openai.azure.com"
 
     @property

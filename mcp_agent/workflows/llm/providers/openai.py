@@ -9,7 +9,7 @@ import importlib
 import json
 from collections.abc import AsyncGenerator, Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _OWN_HOST = "api.openai.com"
 _HINTS = {
-    401: "Check `{section}.api_key` (environment: `{variable}`).",
-    403: "Check what the key of `{section}.api_key` may use.",
+    401: "Check {keys} (environment: `{variable}`).",
+    403: "Check what the key of {keys} may use.",
     404: "Check the model's name and `{section}.base_url`.",
 }
 
@@ -81,10 +81,15 @@ RESPONSES = API(
 
 
 class OpenAIClient(SDKClient):
-    """Asks chat completions or the Responses API."""
+    """Asks chat completions or the Responses API.
+
+    Attributes:
+        key_settings: The settings that keys are in, as errors name them.
+    """
 
     section = "openai"
     key_variable = "OPENAI_API_KEY"
+    key_settings: ClassVar[str] = "`openai.api_key`"
     default_base_url = "https://api.openai.com/v1"
     default_model = "gpt-5.4-mini"
     default_models = {  # noqa: RUF012 - a constant
@@ -199,7 +204,7 @@ class OpenAIClient(SDKClient):
 
     def _status_failure(self, error: Any) -> ProviderError:
         status: int = error.status_code
-        hint = _HINTS.get(status, "").format(section=self.section, variable=self.key_variable)
+        hint = _HINTS.get(status, "").format(keys=self.key_settings, section=self.section, variable=self.key_variable)
         return ProviderError(
             f"status {status}: {_words(error).rstrip('. ')}. {hint}".rstrip(),
             type=type(error).__name__,
