@@ -461,7 +461,7 @@ async def test_a_refused_key_of_azure_is_not_shown_and_its_setting_is_named(more
         error = await failure(azure(root(server.url), **more), request(provider="azure"))
 
     assert (error.type, error.non_retryable) == ("AuthenticationError", True)
-    assert "`azure.api_key`" in error.message
+    assert "`azure.api_key` or `azure.ad_token`" in error.message
     assert (TOKEN if more else KEY) not in error.message
 
 
