@@ -264,7 +264,8 @@ class OpenAISettings(ProviderSettings):
     """OpenAI, and whatever speaks its API.
 
     Attributes:
-        api: `responses`, or `chat` (completions). `auto`: `responses` at OpenAI's own address, `chat` elsewhere.
+        api: `responses`, or `chat` (completions). `auto`: `responses` at OpenAI's own address, except for what only `chat`
+            can do (stop sequences, sound), and `chat` elsewhere.
         organization: Sent with each request, as is `project`.
     """
 

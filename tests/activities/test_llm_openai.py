@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from llmock.pytest_plugin import LLMock
 from llmock.scenarios import Reply, ToolCall
-from mcp_types import TextContent, ToolResultContent
+from mcp_types import AudioContent, TextContent, ToolResultContent
 from pydantic import SecretStr
 
 from mcp_agent.config import AzureSettings, OpenAISettings, Settings
@@ -351,7 +351,19 @@ async def test_a_whole_answer_that_is_an_error_page_is_no_answer_of_the_response
     ],
 )
 def test_openai_itself_is_asked_for_responses_and_others_for_chat_completions(base_url: str | None, api: Any, asked: Any):
-    assert OpenAIClient(OpenAISettings(base_url=base_url, api=api)).api is asked
+    assert OpenAIClient(OpenAISettings(base_url=base_url, api=api)).api([Message.user("hi")], RequestParams()) is asked
+
+
+@pytest.mark.parametrize(
+    ("message", "params"),
+    [
+        (Message.user("hi"), RequestParams(stop_sequences=["END"])),
+        (Message.user([AudioContent(data="aGk=", mime_type="audio/wav")]), RequestParams()),
+    ],
+)
+def test_openai_is_asked_for_chat_completions_where_only_they_can_do_it(message: Message, params: RequestParams):
+    assert OpenAIClient(OpenAISettings()).api([message], params) is CHAT
+    assert OpenAIClient(OpenAISettings(api="responses")).api([message], params) is RESPONSES
 
 
 async def test_organization_and_project_are_told():

@@ -281,6 +281,34 @@ def test_all_items_of_an_answer_go_back_as_they_came_and_in_order(items: list[di
     assert sent(said(*items))[: len(items)] == items
 
 
+def test_a_message_that_was_stored_by_this_version_can_be_read_for_ever():
+    stored = {
+        "role": "assistant",
+        "content": [
+            {"type": "text", "text": "Adding."},
+            {"type": "tool_use", "id": "call_1", "name": "add", "input": {"a": 1}},
+            {"type": "tool_use", "id": "call_2", "name": "add", "input": {"a": 2}},
+        ],
+        "provider_data": {
+            "openai_responses": {
+                "items": [
+                    {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "Zm9v=="},
+                    {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text"}]},
+                    {"type": "function_call", "id": "fc_1"},
+                    {"type": "function_call", "id": "fc_2", "arguments": '{"a": 2}'},
+                ]
+            }
+        },
+    }
+
+    assert sent(Message.model_validate(stored)) == [
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "Zm9v=="},
+        {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "Adding."}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "add", "arguments": '{"a":1}'},
+        {"type": "function_call", "id": "fc_2", "call_id": "call_2", "name": "add", "arguments": '{"a": 2}'},
+    ]
+
+
 def test_texts_arguments_and_images_are_kept_once():
     long = "word " * 1_000
     image = {"type": "image_generation_call", "id": "ig_1", "result": "aGk=" * 1_000}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from mcp_agent.workflows.llm.providers.openai import API, CHAT, OpenAIClient
+from mcp_agent.workflows.llm.providers.openai import OpenAIClient
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -36,8 +36,9 @@ class AzureClient(OpenAIClient):
     def _azure(self) -> AzureSettings:
         return cast("AzureSettings", self._settings)
 
-    def _usual_api(self) -> API:
-        return CHAT
+    @property
+    def _prefers_responses(self) -> bool:
+        return False
 
     def _key(self) -> str:
         token = self._azure.ad_token

@@ -18,7 +18,7 @@ from mcp_agent.workflows.llm.providers.base import CallContext, ProviderError, P
 from mcp_agent.workflows.llm.providers.client import SDKClient
 from mcp_agent.workflows.llm.providers.models import Traits
 from mcp_agent.workflows.llm.providers.openai_chat_stream import ChatStream
-from mcp_agent.workflows.llm.providers.openai_content import JSON, as_dict
+from mcp_agent.workflows.llm.providers.openai_content import JSON, as_dict, media_in
 from mcp_agent.workflows.llm.providers.openai_problems import UNREPEATABLE, error_in, not_json
 from mcp_agent.workflows.llm.providers.openai_responses_stream import ResponsesStream
 
@@ -108,15 +108,15 @@ class OpenAIClient(SDKClient):
         host = urlsplit(self.base_url).hostname or ""
         return host == _OWN_HOST or host.endswith(f".{_OWN_HOST}")
 
-    @property
-    def api(self) -> API:
-        """The API to ask."""
+    def api(self, messages: list[Message], params: RequestParams) -> API:
+        """The API to ask, where it is free to choose one that can do what is asked."""
         if self._wanted_api == "auto":
-            return self._usual_api()
+            return RESPONSES if self._prefers_responses and not _needs_chat(messages, params) else CHAT
         return RESPONSES if self._wanted_api == "responses" else CHAT
 
-    def _usual_api(self) -> API:
-        return RESPONSES if self.own else CHAT
+    @property
+    def _prefers_responses(self) -> bool:
+        return self.own
 
     def _import(self) -> None:
         importlib.import_module("openai")
@@ -147,7 +147,7 @@ class OpenAIClient(SDKClient):
         model: str,
         context: CallContext,
     ) -> ProviderReply:
-        api = self.api
+        api = self.api(messages, params)
         request = api.to_request(setup, messages, params, model, own=self.own)
         if context.on_text is None:
             raw = await api.resource(client).with_raw_response.create(**request, timeout=self._timeout(streamed=False))
@@ -212,6 +212,12 @@ class OpenAIClient(SDKClient):
             retryable=False if error.code in UNREPEATABLE else None,
             retry_after=retry_after(error.response.headers),
         )
+
+
+def _needs_chat(messages: list[Message], params: RequestParams) -> bool:
+    """Whether there is something that only chat completions have: stop sequences and sound."""
+    media = (media_in(block) for message in messages for block in message.content)
+    return bool(params.stop_sequences) or any(one is not None and one.kind == "audio" for one in media)
 
 
 def _words(error: Any) -> str:
