@@ -28,10 +28,6 @@ class AzureClient(OpenAIClient):
         """Only the v1 API takes all that OpenAI does."""
         return self._azure.api_version is None
 
-    def secrets(self) -> list[str]:
-        token = self._azure.ad_token
-        return [*super().secrets(), *([token.get_secret_value().strip()] if token else [])]
-
     @property
     def _azure(self) -> AzureSettings:
         return cast("AzureSettings", self._settings)
