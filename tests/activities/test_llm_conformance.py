@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Literal
 
 import jsonschema
 import pytest
@@ -46,6 +46,13 @@ TOOLS = LLMSetup(
     ],
 )
 PLAIN = LLMSetup(instruction="Be brief.")
+SCHEMA = {
+    "title": "Brief",
+    "type": "object",
+    "properties": {"headline": {"type": "string"}, "count": {"type": "integer"}},
+    "required": ["headline", "count"],
+    "additionalProperties": False,
+}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -59,7 +66,8 @@ class Provider:
         options: More of its section.
         same_ids: An unstreamed answer with two tool calls `add` of the same id, in its API's form.
         stop_reasons: What its API has a word for, by `llmock`'s word.
-        breaks_arguments: Whether the model itself writes the arguments of a tool call, so that they can be no JSON.
+        texts: In which answers arguments of tool calls are texts that the model writes, and not objects.
+        knows_schemas: Whether `llmock` understands how its API is told a schema.
     """
 
     section: str
@@ -67,7 +75,8 @@ class Provider:
     same_ids: Any
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     stop_reasons: dict[str, StopReason] = field(default_factory=dict[str, StopReason])
-    breaks_arguments: bool = True
+    texts: tuple[Literal["streamed", "whole"], ...] = ("streamed", "whole")
+    knows_schemas: bool = True
 
     def settings(self, base_url: str, **more: Any) -> Settings:
         return Settings(**{self.section: {"api_key": KEY, "base_url": base_url, **self.options, **more}})
@@ -94,10 +103,25 @@ CHAT = {"choices": [{"message": {"tool_calls": [chat_call(), chat_call()]}, "fin
 CHAT_STOPS: dict[str, StopReason] = {"length": "max_tokens", "content_filter": "content_filter", "flux": "unknown"}
 RESPONSES = {"status": "completed", "output": [responses_call(1), responses_call(2)]}
 
+
+def anthropic_call() -> dict[str, Any]:
+    return {"type": "tool_use", "id": "same", "name": "add", "input": {}}
+
+
+ANTHROPIC = {
+    "type": "message",
+    "role": "assistant",
+    "content": [anthropic_call(), anthropic_call()],
+    "stop_reason": "tool_use",
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+}
+ANTHROPIC_STOPS: dict[str, StopReason] = {"length": "max_tokens", "content_filter": "refusal", "flux": "unknown"}
+
 PROVIDERS = {
     "openai chat": Provider("openai", "openai", CHAT, {"api": "chat"}, CHAT_STOPS),
     "openai responses": Provider("openai", "openai", RESPONSES, {"api": "responses"}, {"length": "max_tokens"}),
     "azure": Provider("azure", "openai", CHAT, {}, CHAT_STOPS),
+    "anthropic": Provider("anthropic", "anthropic", ANTHROPIC, {}, ANTHROPIC_STOPS, ("streamed",), knows_schemas=False),
 }
 
 
@@ -192,17 +216,17 @@ async def test_a_conversation_that_another_provider_began_goes_on(provider: Prov
     assert "elsewhere" not in json.dumps(llmock.last_request.body)
 
 
-async def test_an_answer_follows_its_schema(provider: Provider, url: str, llmock: LLMock):
-    schema = {
-        "title": "Brief",
-        "type": "object",
-        "properties": {"headline": {"type": "string"}, "count": {"type": "integer"}},
-        "required": ["headline", "count"],
-        "additionalProperties": False,
-    }
-    answer = await provider.ask(url, provider.request(setup=LLMSetup(response_schema=schema)))
+async def test_a_schema_for_the_answer_is_sent(provider: Provider, url: str, llmock: LLMock):
+    await provider.ask(url, provider.request(setup=LLMSetup(response_schema=SCHEMA)))
 
-    jsonschema.validate(json.loads(answer.message.text), schema)
+    assert "headline" in json.dumps(llmock.last_request.body)
+
+
+@pytest.mark.parametrize("provider", [name for name, one in PROVIDERS.items() if one.knows_schemas], indirect=True)
+async def test_an_answer_follows_its_schema(provider: Provider, url: str, params: RequestParams):
+    answer = await provider.ask(url, provider.request(setup=LLMSetup(response_schema=SCHEMA), params=params))
+
+    jsonschema.validate(json.loads(answer.message.text), SCHEMA)
 
 
 async def test_an_image_is_sent(provider: Provider, url: str, llmock: LLMock):
@@ -234,7 +258,11 @@ async def test_an_empty_answer_says_so(provider: Provider, url: str, llmock: LLM
     assert (answer.stop_reason, answer.message.text) == ("empty", "")
 
 
-@pytest.mark.parametrize("provider", [name for name, one in PROVIDERS.items() if one.breaks_arguments], indirect=True)
+@pytest.mark.parametrize(
+    ("provider", "params"),
+    [(name, kind == "streamed") for name, provider in PROVIDERS.items() for kind in provider.texts],
+    indirect=True,
+)
 async def test_broken_arguments_of_a_tool_call_reach_the_agent(
     provider: Provider, url: str, llmock: LLMock, params: RequestParams
 ):
