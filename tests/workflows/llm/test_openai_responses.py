@@ -129,6 +129,25 @@ def test_parameters_have_the_names_of_the_api():
     }
 
 
+def test_options_of_the_provider_are_added_to_what_is_asked_anyway():
+    setup = LLMSetup(tools=[ToolSpec(name="add")], response_schema={"type": "object", "properties": {}})
+    options = {
+        "reasoning": {"summary": "auto"},
+        "text": {"verbosity": "low"},
+        "tools": [{"type": "web_search"}],
+        "include": ["web_search_call.action.sources"],
+        "store": True,
+    }
+    asked = request(Message.user("hi"), setup=setup, params=RequestParams(reasoning_effort="low", provider_options=options))
+    sent = asked | asked["extra_body"]
+
+    assert sent["reasoning"] == {"effort": "low", "summary": "auto"}
+    assert sent["text"].keys() == {"format", "verbosity"}
+    assert [tool["type"] for tool in sent["tools"]] == ["function", "web_search"]
+    assert sent["include"] == ["reasoning.encrypted_content", "web_search_call.action.sources"]
+    assert sent["store"] is True
+
+
 @pytest.mark.parametrize("model", ["o4-mini", "gpt-5.4-mini", "gpt-6-sol", "ft:gpt-5:me"])
 def test_reasoning_models_get_no_temperature(model: str):
     asked = request(Message.user("hi"), params=RequestParams(temperature=0.5, top_p=0.5), model=model)

@@ -35,6 +35,7 @@ from mcp_agent.workflows.llm.providers.openai_content import (
     as_list,
     assistant_text,
     count,
+    extra_body,
     media_in,
     named_schema,
     parameters,
@@ -97,7 +98,7 @@ def to_request(setup: LLMSetup, messages: list[Message], params: RequestParams, 
         if params.metadata and params.provider_options.get("store"):  # it labels what is stored, and is refused without
             request["metadata"] = params.metadata
     if params.provider_options:
-        request["extra_body"] = params.provider_options
+        request["extra_body"] = extra_body(request, params.provider_options)
     return request
 
 

@@ -29,6 +29,7 @@ NOT_CARRIED_OUT = "(This call was not carried out.)"
 """Both APIs refuse a conversation in which a tool call has no answer, such as one that was cut off."""
 
 _REASONING = re.compile(r"^(o\d|gpt-([5-9]|\d\d))")
+_GROWING = frozenset({"tools", "include"})
 _TEXTUAL = frozenset({"application/json", "application/xml", "application/yaml"})
 
 
@@ -71,6 +72,17 @@ def parameters(tool: ToolSpec) -> JSON:
     if tool.input_schema.get("type") == "object" and "properties" not in tool.input_schema:
         return {**tool.input_schema, "properties": cast("JSON", {})}
     return tool.input_schema
+
+
+def extra_body(request: JSON, options: JSON) -> JSON:
+    """What the caller wants in the request as it is. Fields of objects, tools and `include` are added to what is there."""
+    return {name: _added(request.get(name), value, name) for name, value in options.items()}
+
+
+def _added(before: Any, value: Any, name: str) -> Any:
+    if isinstance(before, dict) and isinstance(value, dict):
+        return {**as_dict(before), **as_dict(value)}
+    return [*as_list(before), *as_list(value)] if name in _GROWING and isinstance(value, list) else value
 
 
 def named_schema(schema: JSON, *, own: bool) -> JSON:

@@ -32,6 +32,7 @@ from mcp_agent.workflows.llm.providers.openai_content import (
     as_list,
     assistant_text,
     count,
+    extra_body,
     media_in,
     named_schema,
     parameters,
@@ -84,7 +85,7 @@ def to_request(setup: LLMSetup, messages: list[Message], params: RequestParams, 
     if own:
         request["prompt_cache_key"] = setup.hash()
     if params.provider_options:
-        request["extra_body"] = params.provider_options
+        request["extra_body"] = extra_body(request, params.provider_options)
     return request
 
 
