@@ -31,7 +31,7 @@ _OWN_HOST = "api.openai.com"
 _HINTS = {
     401: "Check {keys} (environment: `{variable}`).",
     403: "Check what the key of {keys} may use.",
-    404: "Check the model's name and `{section}.base_url`.",
+    404: "Check the model's name, `{section}.base_url` and `{section}.api`.",
 }
 
 
