@@ -264,7 +264,8 @@ class OpenAISettings(ProviderSettings):
     """OpenAI, and whatever speaks its API.
 
     Attributes:
-        api: `responses`, or `chat` (completions). `auto`: `responses` at OpenAI's own address, `chat` elsewhere.
+        api: `responses`, or `chat` (completions). `auto`: `responses` at OpenAI's own address, except for what only `chat`
+            can do (stop sequences, sound), and `chat` elsewhere.
         organization: Sent with each request, as is `project`.
     """
 
@@ -498,6 +499,7 @@ def _provider_variables() -> dict[str, Any]:
         ("google", "project"): ("GOOGLE_CLOUD_PROJECT",),
         ("google", "location"): ("GOOGLE_CLOUD_LOCATION",),
         ("azure", "api_key"): ("AZURE_OPENAI_API_KEY",),
+        ("azure", "ad_token"): ("AZURE_OPENAI_AD_TOKEN",),
         ("azure", "base_url"): ("AZURE_OPENAI_ENDPOINT",),
         ("azure", "api_version"): ("OPENAI_API_VERSION",),
     }

@@ -12,6 +12,7 @@ from mcp_agent.executor.step_context import StepContext, current_step
 from mcp_agent.workflows.llm.conversation import ConversationStore, Resolved
 from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, RequestParams, head_hash
 from mcp_agent.workflows.llm.providers.anthropic import AnthropicClient
+from mcp_agent.workflows.llm.providers.azure import AzureClient
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderClient, ProviderError, ProviderReply
 from mcp_agent.workflows.llm.providers.client import ClientSettings, SDKClient
 from mcp_agent.workflows.llm.providers.google import GoogleClient, GoogleSettings
@@ -24,7 +25,7 @@ HEARTBEAT_SECONDS = 0.5
 
 T = TypeVar("T")
 
-_SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient, AnthropicClient, GoogleClient)
+_SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient, AzureClient, AnthropicClient, GoogleClient)
 
 
 class LLMSettings(Protocol):
@@ -36,6 +37,8 @@ class LLMSettings(Protocol):
     def anthropic(self) -> ClientSettings: ...
     @property
     def google(self) -> GoogleSettings: ...
+    @property
+    def azure(self) -> ClientSettings: ...
     @property
     def scripted(self) -> ScriptedSettings | None: ...
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -31,104 +30,32 @@ from mcp_agent.workflows.llm.messages import (
     LLM_GENERATE,
     LLMRequest,
     LLMResponse,
-    LLMSetup,
     Message,
     RequestParams,
-    ToolSpec,
     head_hash,
     invalid_input,
 )
+from tests import model_calls
+from tests.model_calls import KEY, SETUP, in_step, request
+from tests.providers_http import Respond, http, raw_server, stalls, unused_port, writes
 
 pytestmark = pytest.mark.anyio
-
-KEY = "sk-proj-Zx81aQ55mmNvTTy0"
-SETUP = LLMSetup(instruction="Be brief.", tools=[ToolSpec(name="add", description="Adds.")])
 
 
 def settings(base_url: str | None, key: str | None = KEY, **more: Any) -> Settings:
     return Settings(openai=OpenAISettings(api_key=SecretStr(key) if key else None, base_url=base_url, **more))
 
 
-def request(*new: Message, parent: str | None = None, setup: LLMSetup = SETUP, **more: Any) -> LLMRequest:
-    asked: dict[str, Any] = {"conversation": "c", "agent": "writer", "provider": "openai", **more}
-    asked |= {"new": list(new) or [Message.user("hi")], "setup_hash": setup.hash(), "setup": setup}
-    return LLMRequest(parent=parent, **asked)
-
-
-def in_step(attempt: int = 1, heartbeat: Callable[..., None] = lambda *_: None) -> Any:
-    return entered(StepContext(LLM_GENERATE, "run", "Workflow", attempt=attempt, heartbeat=heartbeat))
-
-
-@asynccontextmanager
-async def activities(base_url: str | None, **more: Any) -> AsyncGenerator[LLMActivities]:
-    made = LLMActivities(settings(base_url, **more))
-    try:
-        yield made
-    finally:
-        await made.aclose()
+def activities(base_url: str | None, **more: Any) -> AbstractAsyncContextManager[LLMActivities]:
+    return model_calls.activities(settings(base_url, **more))
 
 
 async def ask(base_url: str | None, asked: LLMRequest | None = None, **more: Any) -> LLMResponse:
-    async with activities(base_url, **more) as models:
-        with in_step():
-            return await models.generate(asked or request())
+    return await model_calls.ask(settings(base_url, **more), asked or request())
 
 
 async def failure(base_url: str | None, asked: LLMRequest | None = None, **more: Any) -> WorkflowApplicationError:
-    with pytest.raises(WorkflowApplicationError) as failed:
-        await ask(base_url, asked, **more)
-    error = failed.value
-    assert error.__cause__ is None, "a cause would be recorded with its text"
-    assert not getattr(error, "__notes__", None)
-    return error
-
-
-# ── a server of which every byte is known ────────────────────────────────────────────────────────────────────────────
-
-Respond = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
-
-
-class RawServer:
-    """Hands every request's body to `respond`, which writes what it likes; a connection ends when it closes it."""
-
-    def __init__(self, respond: Respond) -> None:
-        self._respond = respond
-        self.connections = 0
-        self.asked = asyncio.Event()
-        self.client_gone = asyncio.Event()
-        self.url = ""
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while not writer.is_closing():
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
-                body = await reader.readexactly(length)
-                self.asked.set()
-                await self._respond(body, writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.client_gone.set()
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def raw_server(respond: Respond) -> AsyncGenerator[RawServer]:
-    served = RawServer(respond)
-    server = await asyncio.start_server(served, "127.0.0.1", 0)
-    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    try:
-        yield served
-    finally:
-        server.close()
-
-
-def http(body: bytes, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body) if length is None else length}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in {"content_type": "application/json", **headers}.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+    return await model_calls.failure(settings(base_url, **more), asked or request())
 
 
 def completion(message: dict[str, Any], finish_reason: str | None = "stop") -> bytes:
@@ -136,25 +63,8 @@ def completion(message: dict[str, Any], finish_reason: str | None = "stop") -> b
     return http(json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice]}).encode())
 
 
-def writes(data: bytes, *, close: bool = False, reset: bool = False) -> Respond:
-    async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(data)
-        await writer.drain()
-        if reset:
-            writer.transport.abort()
-        elif close:
-            writer.close()
-
-    return respond
-
-
 def says(message: dict[str, Any], finish_reason: str | None = "stop") -> Respond:
     return writes(completion(message, finish_reason))
-
-
-async def stalls(_: bytes, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
-    await writer.drain()
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,19 +246,12 @@ async def test_a_quota_that_is_used_up_is_not_retried(llmock: LLMock):
     assert (error.type, error.non_retryable) == ("RateLimitError", True)
 
 
-async def test_a_server_that_is_not_there_is_tried_again(unused_port: int):
-    error = await failure(f"http://user:hunter22@127.0.0.1:{unused_port}/v1")
+async def test_a_server_that_is_not_there_is_tried_again():
+    with unused_port() as port:
+        error = await failure(f"http://user:hunter22@127.0.0.1:{port}/v1")
 
     assert (error.type, error.non_retryable) == ("APIConnectionError", False)
-    assert f"`http://127.0.0.1:{unused_port}`" in error.message
-
-
-@pytest.fixture
-def unused_port() -> Iterator[int]:
-    """A port that nothing listens on, held so that nothing else takes it."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
+    assert f"`http://127.0.0.1:{port}`" in error.message
 
 
 HALF = completion({"content": "a long answer"})[:-20]

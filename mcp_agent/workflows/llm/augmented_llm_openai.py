@@ -1,4 +1,4 @@
-"""OpenAI's models, and every service that speaks their chat completions API (`openai.base_url`)."""
+"""OpenAI's models, and every service that speaks one of its APIs (`openai.base_url`, `openai.api`)."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ class RequestParams(_Compact):
         max_tokens: The longest answer, in tokens.
         temperature: Left out for models that only reason at one temperature (OpenAI's o and gpt-5 series and later).
         top_p: As `temperature`.
-        stop_sequences: Texts that end the answer.
+        stop_sequences: Texts that end the answer. An error where `openai.api` is `responses`, which has none.
         reasoning_effort: In the provider's own words, such as `low`.
         parallel_tool_calls: Whether one answer may hold several tool calls.
         timeout_seconds: The longest one attempt may take, where it is shorter than the provider's setting.

@@ -31,7 +31,8 @@ from mcp_agent.workflows.llm.messages import (
     tool_use,
 )
 from mcp_agent.workflows.llm.providers.base import ProviderError
-from mcp_agent.workflows.llm.providers.openai import from_response, reasons, to_request
+from mcp_agent.workflows.llm.providers.openai_chat import from_response, to_request
+from mcp_agent.workflows.llm.providers.openai_content import reasons
 
 
 def request(
@@ -229,6 +230,67 @@ def test_a_tool_call_with_broken_arguments_goes_back_as_valid_json():
     assert sent(broken)[0]["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
+def test_openai_itself_is_told_what_other_servers_may_refuse():
+    schema = {"type": "object", "properties": {"a": {"type": "string", "minLength": 1}}}
+    setup = LLMSetup(instruction="Be brief.", response_schema=schema)
+    params = RequestParams(max_tokens=9, metadata={"team": "x"}, provider_options={"store": True})
+    own = to_request(setup, [Message.user("hi")], params, "gpt-4.1", own=True)
+    other = to_request(setup, [Message.user("hi")], params, "gpt-4.1")
+
+    assert own["response_format"]["json_schema"] == {
+        "name": "response",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"a": {"type": "string"}},
+            "required": ["a"],
+            "additionalProperties": False,
+        },
+    }
+    assert other["response_format"]["json_schema"] == {"name": "response", "schema": schema}
+    assert (own["max_completion_tokens"], other["max_tokens"]) == (9, 9)
+    assert own["metadata"] == {"team": "x"}
+    assert own.keys() - other.keys() == {"max_completion_tokens", "metadata", "prompt_cache_key"}
+
+
+def test_labels_of_what_is_not_stored_are_not_sent():
+    params = RequestParams(metadata={"team": "x"})
+
+    assert "metadata" not in to_request(LLMSetup(), [Message.user("hi")], params, "gpt-4.1", own=True)
+
+
+def test_the_key_of_the_cache_is_the_same_for_the_same_setup_only():
+    def key(setup: LLMSetup, *said: str) -> str:
+        return to_request(setup, [*map(Message.user, said)], RequestParams(), "gpt-4.1", own=True)["prompt_cache_key"]
+
+    setup = LLMSetup(instruction="Be brief.")
+    assert key(setup, "a") == key(setup, "a", "b") != key(LLMSetup(instruction="Be long."), "a")
+    assert len(key(setup, "a")) <= 64
+
+
+def test_a_text_file_is_sent_as_text():
+    blob = BlobResourceContents(uri="file:///a.csv", mime_type="text/csv; charset=utf-8", blob="YSxi")
+    broken = BlobResourceContents(uri="file:///a.csv", mime_type="text/csv", blob="/w==")
+
+    (message,) = sent(Message.user([EmbeddedResource(resource=blob)]))
+    assert message["content"] == "Resource `file:///a.csv`:\na,b"
+    with pytest.raises(ProviderError, match="text/csv"):
+        sent(Message.user([EmbeddedResource(resource=broken)]))
+
+
+def test_a_sound_in_a_resource_is_sent_as_sound():
+    sound = BlobResourceContents(uri="file:///a.wav", mime_type="audio/wav", blob="aGk=")
+
+    (message,) = sent(Message.user([EmbeddedResource(resource=sound)]))
+    assert message["content"] == [{"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}]
+
+
+def test_an_image_that_the_model_made_elsewhere_is_named():
+    made = Message.assistant([ImageContent(data="aGk=", mime_type="image/png")])
+
+    assert "`image/png`" in sent(made)[0]["content"]
+
+
 # ── responses ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -405,3 +467,42 @@ def test_half_a_character_does_not_make_an_answer_unstorable():
     message = from_response(answered({"content": "a\ud83d", "tool_calls": [call('{"a\ud83d')]}), "m").message
 
     assert Message.model_validate_json(to_json(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("data", "mime_type"),
+    [
+        ("UklGRg==", "audio/wav"),
+        ("SUQzBA==", "audio/mpeg"),
+        ("//uQxA==", "audio/mpeg"),
+        ("T2dnUw==", "audio/ogg"),
+        ("AAAA", "audio/pcm"),
+    ],
+)
+def test_a_spoken_answer_has_its_sound_and_its_words(data: str, mime_type: str):
+    said = {"content": None, "audio": {"id": "audio_1", "data": data, "expires_at": 1, "transcript": "ho"}}
+    message = from_response(answered(said), "m").message
+
+    assert message.content == [TextContent(text="ho"), AudioContent(data=data, mime_type=mime_type)]
+    assert sent(message) == [{"role": "assistant", "content": "ho"}]
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "retryable"),
+    [
+        ({"code": "server_error", "message": "no"}, "InternalServerError", True),
+        ({"code": "429", "message": "no"}, "RateLimitError", True),
+        ({"code": "insufficient_quota", "type": "insufficient_quota", "message": "no"}, "RateLimitError", False),
+        ({"code": None, "type": "invalid_request_error", "message": "no"}, "BadRequestError", False),
+        ({"code": "context_length_exceeded", "type": "invalid_request_error"}, "BadRequestError", False),
+        ({"code": "model_not_found", "message": "no"}, "NotFoundError", False),
+        ({"type": "overloaded_error", "message": "no"}, "InternalServerError", True),
+        ({"code": "who_knows", "message": "no"}, "IncompleteResponseError", True),
+        ("upstream went away", "IncompleteResponseError", True),
+    ],
+)
+def test_an_error_is_told_by_the_word_that_names_it(error: Any, name: str, retryable: bool):
+    with pytest.raises(ProviderError) as failed:
+        from_response({"error": error}, "m")
+
+    assert (failed.value.type, failed.value.retryable) == (name, retryable)

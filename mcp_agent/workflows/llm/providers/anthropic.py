@@ -59,13 +59,8 @@ class AnthropicClient(SDKClient):
         if context.on_text is not None:
             return from_response(await _streamed(client, request, context.on_text), model, prefix)
         create: Any = client.messages.with_raw_response.create
-        raw = await create(**request, timeout=self._silence(client))
+        raw = await create(**request, timeout=self._timeout(streamed=False))
         return from_response(_parsed(cast("bytes", raw.http_response.content)), model, prefix)
-
-    def _silence(self, client: AsyncAnthropic) -> Any:
-        """An answer that comes at once is silent until it comes."""
-        given = cast("Any", client.timeout)
-        return importlib.import_module("httpx2").Timeout(self.timeout_seconds, connect=given.connect)
 
     def _failure(self, error: Exception) -> ProviderError | None:
         sdk, http = importlib.import_module("anthropic"), importlib.import_module("httpx2")

@@ -152,13 +152,13 @@ class SDKClient(ABC):
     def _failure(self, error: Exception) -> ProviderError | None:
         """What an error of the SDK, or of its HTTP library, means; `None` if it is neither's."""
 
-    def _timeout(self) -> Any:
-        """For the SDK's HTTP client. An answer may be silent for `stall_timeout_seconds`."""
+    def _timeout(self, *, streamed: bool = True) -> Any:
+        """For the SDK's HTTP client. A streamed answer may be silent for `stall_timeout_seconds`."""
         http = importlib.import_module("httpx2")
         return http.Timeout(
             self.timeout_seconds,
             connect=min(CONNECT_TIMEOUT, self.timeout_seconds),
-            read=min(self._settings.stall_timeout_seconds, self.timeout_seconds),
+            read=min(self._settings.stall_timeout_seconds, self.timeout_seconds) if streamed else self.timeout_seconds,
         )
 
     def _key(self) -> str:
