@@ -302,6 +302,8 @@ class Connection:
             self._link = None
         link.stop.set()
         if link.owner is not None and not link.owner.done():
+            if not link.ready.is_set():
+                link.owner.cancel()
             self._closing.add(link.owner)
             link.owner.add_done_callback(self._closing.discard)
 

@@ -70,5 +70,5 @@ def _refused(noted: Notes, error: BaseException) -> Trouble:
     if status == 429 or status >= 500:
         return Trouble(f"was answered with status {status}", unsure=status not in (429, 503), retry_after=after)
     if isinstance(error, MCPError) and error.code not in (INTERNAL_ERROR, INVALID_REQUEST):
-        return Trouble(f"was refused: {error} (code {error.code})", "DownstreamError", retryable=False)
+        return Trouble(f"was refused with status {status}: {error} (code {error.code})", "DownstreamError", retryable=False)
     return Trouble(f"was answered with status {status}", "DownstreamError", retryable=False)
