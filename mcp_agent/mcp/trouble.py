@@ -33,6 +33,14 @@ class Trouble:
     retry_after: timedelta | None = None
 
 
+# The SDK takes no more over SSE, and ends the connection.
+TOO_LARGE = Trouble(
+    "was cut short by a message above 1 MB, which SSE cannot bring: ask for less, or use `transport: streamable_http`",
+    "DownstreamTooLarge",
+    retryable=False,
+)
+
+
 def as_trouble(error: BaseException, noted: Notes, *, ended: bool) -> Trouble:
     """What an error of the SDK's client means. `ended`: the connection is closed; `noted`: what HTTP said.
 
