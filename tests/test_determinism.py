@@ -8,6 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mcp_agent"
 WORKFLOW_SIDE = [
     "agents/agent.py",
+    "agents/downstream.py",
+    "agents/elicited.py",
     "context.py",
     "executor/agent_host.py",
     "executor/children.py",

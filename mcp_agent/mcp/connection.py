@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+import httpx2
 from mcp import MCPError
 from mcp.client import Client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
@@ -28,7 +29,7 @@ from mcp_agent.mcp.callbacks import Callbacks
 from mcp_agent.mcp.guard import CANNOT_RUN
 from mcp_agent.mcp.masking import Masking
 from mcp_agent.mcp.transport import Notes, Reached, notes, transport_to
-from mcp_agent.mcp.trouble import Trouble, as_trouble
+from mcp_agent.mcp.trouble import TOO_LARGE, Trouble, as_trouble
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class Link:
 
     Attributes:
         proven: Whether an operation has succeeded on it.
+        broke: What ended it, if it did not end by itself.
         changed: Whether the server has said that its tools are others now.
         catalogue: Stands for the tools that it listed last.
     """
@@ -58,6 +60,7 @@ class Link:
     owner: asyncio.Task[None] | None = None
     error: WorkflowApplicationError | None = None
     proven: bool = False
+    broke: BaseException | None = None
     changed: bool = False
     catalogue: str | None = None
 
@@ -124,6 +127,8 @@ class Connection:
             trouble = as_trouble(error, noted, ended=link.reached.ended.is_set())
             if trouble.broken:
                 await self._drop(link, trouble.what)
+                if isinstance(link.broke, httpx2.SSEError):
+                    trouble = TOO_LARGE
             raise self._failure(what, trouble, repeatable, link.reached.last_words()) from None
         link.proven = True
         self._failures = 0
@@ -174,7 +179,8 @@ class Connection:
             raise
         except Exception as error:
             if link.ready.is_set():
-                logger.info("MCP server `%s` broke off: %s", self._name, self._masking.text(repr(_root(error))))
+                link.broke = _root(error)
+                logger.info("MCP server `%s` broke off: %s", self._name, self._masking.text(repr(link.broke)))
             else:
                 link.error = self._cannot_connect(link, _root(error), noted)
         finally:
@@ -302,6 +308,8 @@ class Connection:
             self._link = None
         link.stop.set()
         if link.owner is not None and not link.owner.done():
+            if not link.ready.is_set():
+                link.owner.cancel()
             self._closing.add(link.owner)
             link.owner.add_done_callback(self._closing.discard)
 

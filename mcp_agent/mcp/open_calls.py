@@ -126,9 +126,9 @@ class OpenCall:
 
 
 def whose(calls: Iterable[OpenCall]) -> OpenCall | None:
-    """The call that a question is about which does not say so itself: one of the only run that may be asked; else `None`."""
+    """The call that a question is about which does not say so itself: the newest of the only run there is; else `None`."""
     known = current.get()
     if known is not None:
         return known
     candidates = [call for call in calls if not call.waits]
-    return candidates[0] if len({call.run_id for call in candidates}) == 1 else None
+    return candidates[-1] if len({call.run_id for call in candidates}) == 1 else None

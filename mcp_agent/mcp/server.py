@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mcp import MCPError
@@ -62,6 +63,14 @@ _RESPONSES: TypeAdapter[InputResponses] = TypeAdapter(InputResponses)
 _PAGES = 1_000
 
 
+@dataclass(slots=True)
+class _Held:
+    """A call that waits for an answer, and what ends its waiting."""
+
+    open_call: OpenCall
+    lapse: asyncio.TimerHandle
+
+
 class DownstreamServer:
     """Args:
     name: In the configuration.
@@ -74,7 +83,7 @@ class DownstreamServer:
         self._masking = masking_of(settings)
         self._callbacks = Callbacks(name, settings)
         self._connection = Connection(name, settings, self._masking, self._callbacks)
-        self._held: dict[str, OpenCall] = {}
+        self._held: dict[str, _Held] = {}
         self._process = uuid.uuid4().hex[:16]
 
     async def list_tools(self) -> list[DownstreamTool]:
@@ -115,14 +124,20 @@ class DownstreamServer:
         return await self._turn(call, open_call, listener, f"{self._process}.{uuid.uuid4().hex[:16]}")
 
     async def answer_request(self, answer: AnswerDownstreamRequest, listener: CallListener | None) -> DownstreamResult:
-        open_call = self._held.pop(answer.ticket, None)
-        if open_call is None:
+        held = self._held.pop(answer.ticket, None)
+        if held is None:
             raise self._lost(answer)
+        held.lapse.cancel()
+        open_call = held.open_call
         if answer.give_up:
             await open_call.end()
             return DownstreamResult(is_error=True)
         open_call.answer(answer.responses)
-        return await self._turn(answer.call, open_call, listener, answer.ticket)
+        try:
+            return await self._turn(answer.call, open_call, listener, answer.ticket)
+        except WorkflowApplicationError as error:
+            error.non_retryable = True  # only the call can be made again, not its second half
+            raise
 
     def _lost(self, answer: AnswerDownstreamRequest) -> WorkflowApplicationError:
         what = f"The call of `{answer.call.tool}` that MCP server `{self._name}` has asked something about"
@@ -160,17 +175,19 @@ class DownstreamServer:
         return self._masked(result)
 
     def _hold(self, ticket: str, open_call: OpenCall) -> None:
-        """Keeps a call open until it is answered, its time is over, or it ends by itself."""
-        self._held[ticket] = open_call
-        loop = asyncio.get_running_loop()
-        lapse = loop.call_later(self._settings.ask_timeout_seconds + HELD_LONGER, open_call.task.cancel)
+        """Keeps a call open until it is answered or its time is over; one that ends by itself keeps its result."""
 
-        def ended(task: asyncio.Task[Answer]) -> None:
-            lapse.cancel()
-            if not task.cancelled() and (error := task.exception()) is not None:
-                logger.info("a call of MCP server `%s` that was held open broke off: %s", self._name, error)
+        def lapse() -> None:
+            del self._held[ticket]
+            open_call.task.cancel()
 
-        open_call.task.add_done_callback(ended)
+        time = self._settings.ask_timeout_seconds + HELD_LONGER
+        self._held[ticket] = _Held(open_call, asyncio.get_running_loop().call_later(time, lapse))
+        open_call.task.add_done_callback(self._heard)
+
+    def _heard(self, task: asyncio.Task[Answer]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.info("a call of MCP server `%s` that was held open broke off: %s", self._name, error)
 
     def _asking(self, answer: InputRequiredResult) -> DownstreamResult:
         requests = answer.input_requests or {}
@@ -345,7 +362,9 @@ class DownstreamServer:
     async def aclose(self) -> None:
         """Ends the calls that are held open, and the connection."""
         held, self._held = self._held, {}
-        await asyncio.gather(*(open_call.end() for open_call in held.values()))
+        for each in held.values():
+            each.lapse.cancel()
+        await asyncio.gather(*(each.open_call.end() for each in held.values()))
         await self._connection.close()
 
 

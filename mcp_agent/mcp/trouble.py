@@ -33,6 +33,14 @@ class Trouble:
     retry_after: timedelta | None = None
 
 
+# The SDK takes no more over SSE, and ends the connection.
+TOO_LARGE = Trouble(
+    "was cut short by a message above 1 MB, which SSE cannot bring: ask for less, or use `transport: streamable_http`",
+    "DownstreamTooLarge",
+    retryable=False,
+)
+
+
 def as_trouble(error: BaseException, noted: Notes, *, ended: bool) -> Trouble:
     """What an error of the SDK's client means. `ended`: the connection is closed; `noted`: what HTTP said.
 
@@ -70,5 +78,5 @@ def _refused(noted: Notes, error: BaseException) -> Trouble:
     if status == 429 or status >= 500:
         return Trouble(f"was answered with status {status}", unsure=status not in (429, 503), retry_after=after)
     if isinstance(error, MCPError) and error.code not in (INTERNAL_ERROR, INVALID_REQUEST):
-        return Trouble(f"was refused: {error} (code {error.code})", "DownstreamError", retryable=False)
+        return Trouble(f"was refused with status {status}: {error} (code {error.code})", "DownstreamError", retryable=False)
     return Trouble(f"was answered with status {status}", "DownstreamError", retryable=False)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
 from mcp_types import (
@@ -18,7 +19,7 @@ from mcp_types import (
 )
 
 HABIT = sys.argv[1] if len(sys.argv) > 1 else ""
-NAMES = ["echo", "pid", "environment", "fails", "big", "hangs", "dies", "chatters"]
+NAMES = ["echo", "pid", "environment", "fails", "big", "hangs", "dies", "obstinate", "parent", "chatters"]
 
 
 async def list_tools(_: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
@@ -45,7 +46,15 @@ async def call_tool(_: Any, params: CallToolRequestParams) -> CallToolResult:
         case "hangs":
             await asyncio.Event().wait()
         case "dies":
+            os.write(2, f"lost my key {os.environ.get('ODD_TOKEN')}\n".encode())
             os._exit(1)
+        case "obstinate":
+            with anyio.CancelScope(shield=True):  # goes on when it is told to stop, and answers late
+                await anyio.sleep(float(arguments["seconds"]))
+            return answer("late")
+        case "parent":
+            child = await anyio.open_process(["sleep", "1000"], start_new_session=True)
+            return answer(f"{os.getpid()} {child.pid}")
         case "chatters":
             os.write(1, b"this is no JSON\n{}\n[1, 2]\n" + b"\xff\xfe\n")
             return answer("said")
@@ -57,7 +66,8 @@ def answer(text: str) -> CallToolResult:
 
 
 async def main() -> None:
-    Path(os.environ["ODD_PID"]).write_text(str(os.getpid()))
+    with Path(os.environ["ODD_PID"]).open("a") as pids:
+        pids.write(f"{os.getpid()}\n")
     match HABIT:
         case "dies at start":
             sys.exit("cannot find my database")
@@ -72,4 +82,5 @@ async def main() -> None:
         await server.run(read, write, server.create_initialization_options())
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

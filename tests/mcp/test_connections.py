@@ -1,5 +1,7 @@
 """Downstream servers that do not do what they should: each ends in a clear error, and nothing is left running."""
 
+import asyncio
+import logging
 import os
 import signal
 import socket
@@ -17,10 +19,12 @@ from mcp_agent.config import MCPServerSettings
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.mcp.connections import ConnectionManager
 from mcp_agent.mcp.definitions import CallDownstreamTool
+from tests.mcp.odd_server import NAMES
 from tests.support import alive, until, until_gone
 
 pytestmark = pytest.mark.anyio
 ODD = Path(__file__).with_name("odd_server.py")
+SECRET = "planted-token-of-odd"
 
 
 class Odd:
@@ -28,13 +32,14 @@ class Odd:
 
     def __init__(self, folder: Path, habit: str, settings: dict[str, Any]) -> None:
         self.pid_file = folder / "pid"
-        environment = {"ODD_PID": str(self.pid_file), "GIVEN": "yes"}
+        environment = {"ODD_PID": str(self.pid_file), "GIVEN": "yes", "ODD_TOKEN": SECRET}
         given = {"command": sys.executable, "args": [str(ODD), habit], "env": environment} | settings
         self.connections = ConnectionManager({"odd": MCPServerSettings(**given)})
 
     @property
-    def pid(self) -> int:
-        return int(self.pid_file.read_text())
+    def pids(self) -> list[int]:
+        """Of all processes that were started."""
+        return [int(line) for line in self.pid_file.read_text().split()]
 
     async def call(self, tool: str, **arguments: Any) -> str:
         result = await self.connections.call_tool(CallDownstreamTool(server="odd", tool=tool, arguments=arguments))
@@ -51,14 +56,14 @@ async def odd(folder: Path, habit: str = "", **settings: Any) -> AsyncGenerator[
     finally:
         await server.connections.aclose()
     if server.pid_file.exists():
-        assert not alive(server.pid)
+        assert not any(alive(pid) for pid in server.pids)
 
 
 async def test_all_pages_of_tools_are_listed_over_one_connection(tmp_path: Path):
     async with odd(tmp_path) as server:
         first = await server.call("pid")
         tools = await server.connections.list_tools("odd")
-        assert [tool.name for tool in tools] == ["echo", "pid", "environment", "fails", "big", "hangs", "dies", "chatters"]
+        assert [tool.name for tool in tools] == NAMES
         assert await server.call("pid") == first
 
 
@@ -80,13 +85,33 @@ async def test_a_command_that_cannot_be_started_is_no_passing_trouble(tmp_path: 
     assert "mcp.servers.odd" in str(told.value)
 
 
-@pytest.mark.promise("fault: a downstream server that dies")
-async def test_a_server_that_dies_at_start_is_told_soon(tmp_path: Path):
+@pytest.mark.promise("fault: a downstream server that dies at start")
+async def test_a_server_that_dies_at_start_is_told_soon_with_its_last_words(tmp_path: Path):
     async with odd(tmp_path, "dies at start") as server:
-        with anyio.fail_after(15), pytest.raises(WorkflowApplicationError) as told:
+        with anyio.fail_after(15), pytest.raises(WorkflowApplicationError, match="cannot find my database") as told:
             await server.call("pid")
     assert told.value.type == "DownstreamUnavailable"
     assert not told.value.non_retryable
+
+
+@pytest.mark.promise("fault: a downstream server that dies at start again and again is not started in a tight loop")
+async def test_a_server_that_dies_at_start_is_left_alone_for_longer_and_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with odd(tmp_path, "dies at start") as server:
+        delays: list[float] = []
+        for _ in range(10):
+            with pytest.raises(WorkflowApplicationError, match=r"cannot find my database.*tried again in \d+ s") as told:
+                await server.call("pid")
+            assert told.value.next_retry_delay is not None
+            delays.append(told.value.next_retry_delay.total_seconds())
+        assert len(server.pids) == 1
+        assert 0 < delays[-1] <= delays[0] == 1.0
+        for expected in (2.0, 4.0):
+            server.connections._of("odd")._connection._closed_until = 0.0  # the time has passed
+            with pytest.raises(WorkflowApplicationError) as told:
+                await server.call("pid")
+            assert told.value.next_retry_delay is not None
+            assert told.value.next_retry_delay.total_seconds() == expected
+        assert len(server.pids) == 3
 
 
 @pytest.mark.promise("fault: a downstream server that never answers")
@@ -204,3 +229,87 @@ async def test_an_address_that_refuses_is_told(tmp_path: Path):
             await server.connections.list_tools("odd")
     assert told.value.type == "DownstreamUnavailable"
     assert not told.value.non_retryable
+
+
+@pytest.mark.promise("fault: a downstream server that dies in a call: its last words are told, its secrets are not")
+async def test_what_a_server_says_on_its_standard_error_is_logged_without_its_secrets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG, "mcp_agent")
+    async with odd(tmp_path) as server:
+        with pytest.raises(WorkflowApplicationError, match=r"closed its connection \(lost my key \*\*\*\)"):
+            await server.call("dies")
+    assert "MCP server `odd`: lost my key ***" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_a_step_that_is_cancelled_while_the_server_starts_leaves_no_second_one_behind(tmp_path: Path):
+    async with odd(tmp_path, "never answers", connect_timeout_seconds=60) as server:
+        first = asyncio.create_task(server.call("pid"))
+
+        async def started() -> bool:
+            return server.pid_file.exists()
+
+        await until(started)
+        first.cancel()
+        await asyncio.wait({first})
+        second = asyncio.create_task(server.call("pid"))
+        await anyio.wait_all_tasks_blocked()
+        assert len(server.pids) == 1
+        second.cancel()
+        await asyncio.wait({second})
+
+
+@pytest.mark.promise("fault: a downstream server that answers after it was told to stop")
+async def test_an_answer_after_the_cancel_goes_nowhere(tmp_path: Path):
+    async with odd(tmp_path, call_timeout_seconds=2) as server:
+        first = await server.call("pid")
+        with pytest.raises(WorkflowApplicationError, match="took longer than 2 s") as told:
+            await server.call("obstinate", seconds=3)
+        assert told.value.non_retryable
+        for text in ("a", "b", "c"):
+            with anyio.fail_after(15):
+                assert await server.call("echo", text=text) == text
+        assert await server.call("pid") == first
+
+
+@pytest.mark.promise("fault: kill -9 of a worker: no process of a downstream server outlives it, nor what that has started")
+async def test_no_process_outlives_a_worker_that_is_killed(tmp_path: Path):
+    program = f"""
+import asyncio
+from mcp_agent.config import MCPServerSettings
+from mcp_agent.mcp.connections import ConnectionManager
+from mcp_agent.mcp.definitions import CallDownstreamTool
+
+async def main():
+    line = {{"command": {sys.executable!r}, "args": [{str(ODD)!r}], "env": {{"ODD_PID": {str(tmp_path / "pid")!r}}}}}
+    connections = ConnectionManager({{"odd": MCPServerSettings(**line)}})
+    result = await connections.call_tool(CallDownstreamTool(server="odd", tool="parent"))
+    print(result.content[0].text, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    worker = await anyio.open_process([sys.executable, "-c", program], stderr=None)
+    assert worker.stdout is not None
+    server, grandchild = map(int, (await worker.stdout.receive()).split())
+    assert alive(server)
+    assert alive(grandchild)
+    worker.kill()
+    await worker.wait()
+    await until_gone(server, grandchild)
+    await worker.aclose()
+
+
+async def test_what_a_server_has_started_ends_with_its_connection(tmp_path: Path):
+    async with odd(tmp_path) as server:
+        _, grandchild = map(int, (await server.call("parent")).split())
+        assert alive(grandchild)
+    await until_gone(grandchild)
+
+
+async def test_what_a_server_has_started_ends_with_the_server(tmp_path: Path):
+    async with odd(tmp_path) as server:
+        pid, grandchild = map(int, (await server.call("parent")).split())
+        os.kill(pid, signal.SIGKILL)
+        await until_gone(pid, grandchild)
