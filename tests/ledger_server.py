@@ -31,6 +31,7 @@ async def call_tool(_: Any, params: CallToolRequestParams) -> CallToolResult:
 
 
 async def main() -> None:
+    note(f"pid {os.getpid()}")
     server = Server("ledger", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
