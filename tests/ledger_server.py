@@ -1,4 +1,7 @@
-"""A downstream MCP server over stdio: its tool `add` notes each call in the file `log.txt` of LEDGER_FOLDER."""
+"""A downstream MCP server over stdio: its tool `add` notes each call in the file `log.txt` of LEDGER_FOLDER.
+
+A call takes LEDGER_SECONDS; what is said of a text that ends in an even number has LEDGER_WORDS words more.
+"""
 
 import asyncio
 import os
@@ -10,6 +13,7 @@ from mcp.server.stdio import stdio_server
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent, Tool
 
 LOG = Path(os.environ["LEDGER_FOLDER"]) / "log.txt"
+WORDS = int(os.environ.get("LEDGER_WORDS", "0"))
 ADD = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 
 
@@ -27,7 +31,11 @@ async def call_tool(_: Any, params: CallToolRequestParams) -> CallToolResult:
     note(f"begin {text}")
     await asyncio.sleep(float(os.environ.get("LEDGER_SECONDS", "0")))
     note(f"end {text}")
-    return CallToolResult(content=[TextContent(text=f"added {text}")])
+    return CallToolResult(content=[TextContent(text=said_of(text))])
+
+
+def said_of(text: str) -> str:
+    return f"added {text}" + " indeed" * (WORDS if text[-1] in "02468" else 0)
 
 
 async def main() -> None:

@@ -8,6 +8,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import AsyncGenerator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.anyio
 
 HERE = Path(__file__).parent
 RUNS = 10
+WORDS = 300
+"""So many that every other result is named by the model call that follows, not carried."""
 SEED = 20261126
 CONFIG = """
 execution_engine: temporal
@@ -40,7 +43,7 @@ mcp:
       command: ${{PYTHON}}
       args: [ledger_server.py]
       cwd: ${{CONFIG_DIR}}
-      env: {{LEDGER_FOLDER: "${{CONFIG_DIR}}", LEDGER_SECONDS: "0.1"}}
+      env: {{LEDGER_FOLDER: "${{CONFIG_DIR}}", LEDGER_SECONDS: "0.1", LEDGER_WORDS: "{words}"}}
 """
 SCRIPT = f"""
 agents:
@@ -48,7 +51,7 @@ agents:
     - turn: {TURNS - 1}
       text: "kept: {{last_tool_result}}"
     - any_turn: true
-      tool_calls: [{{name: ledger_add, arguments: {{text: "{{last_user}} {{turn}}"}}}}]
+      tool_calls: [{{name: ledger_add, arguments: {{text: "{{last_user}} {{turn}}", heard: "{{last_tool_result}}"}}}}]
       delay_seconds: 0.1
 """
 
@@ -56,7 +59,7 @@ agents:
 @pytest.fixture
 async def desk(tmp_path: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Desk, None]:
     files = {file.name: file.read_text() for file in (HERE / "agent_app.py", HERE.parent / "ledger_server.py")}
-    async with desk_in(tmp_path, binary, CONFIG.format(binary=binary), {**files, "script.yaml": SCRIPT}) as made:
+    async with desk_in(tmp_path, binary, CONFIG.format(binary=binary, words=WORDS), {**files, "script.yaml": SCRIPT}) as made:
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made
@@ -108,7 +111,19 @@ class Record:
 
     @property
     def transcript(self) -> list[Any]:
-        return [part for call in self.of(LLM_GENERATE) for part in (*call.argument["new"], call.result["message"])]
+        """All that was said; results that a call names are put in its place."""
+        results = iter(call.result["content"] for call in self.of(MCP_CALL_TOOL))
+        said = deepcopy([part for call in self.of(LLM_GENERATE) for part in (*call.argument["new"], call.result["message"])])
+        for block in (block for message in said for block in message["content"] if block["type"] == "tool_result"):
+            content = next(results)
+            block["content"] = block["content"] or content
+            block.pop("_meta", None)
+        return said
+
+    @property
+    def read(self) -> list[int]:
+        """How much the model read at each turn."""
+        return [call.result["usage"]["input_tokens"] for call in self.of(LLM_GENERATE)]
 
 
 async def recorded(executor: TemporalExecutor, run_id: str) -> Record:
@@ -126,16 +141,34 @@ async def recorded(executor: TemporalExecutor, run_id: str) -> Record:
     return record
 
 
+def said_of(text: str) -> str:
+    """What the ledger says."""
+    return f"added {text}" + " indeed" * (WORDS if text[-1] in "02468" else 0)
+
+
 def expected_transcript(name: str) -> list[Any]:
     """What an undisturbed run says and hears."""
     said: list[Any] = [{"role": "user", "content": [{"type": "text", "text": name}]}]
+    heard = ""
     for turn in range(TURNS - 1):
         call_id, text = f"call_{turn}_0", f"{name} {turn}"
-        use = {"type": "tool_use", "id": call_id, "name": "ledger_add", "input": {"text": text}}
-        result = {"type": "tool_result", "toolUseId": call_id, "content": [{"type": "text", "text": f"added {text}"}]}
+        use = {"type": "tool_use", "id": call_id, "name": "ledger_add", "input": {"text": text, "heard": heard}}
+        heard = said_of(text)
+        result = {"type": "tool_result", "toolUseId": call_id, "content": [{"type": "text", "text": heard}]}
         said += [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
-    last = {"type": "text", "text": f"kept: added {name} {TURNS - 2}"}
+    last = {"type": "text", "text": f"kept: {heard}"}
     return [*said, {"role": "assistant", "content": [last]}]
+
+
+def read_before(transcript: list[Any]) -> list[int]:
+    """What a scripted model counts at each turn: texts and results, four characters a token."""
+    counted, length = list[int](), 0
+    for message in transcript:
+        if message["role"] == "assistant":
+            counted.append(length // 4)
+        else:
+            length += sum(len(block.get("text") or block["content"][0]["text"]) for block in message["content"])
+    return counted
 
 
 async def started_apart(desk: Desk, executor: TemporalExecutor, lags: list[int]) -> list[WorkflowHandle[str]]:
@@ -181,8 +214,9 @@ async def test_runs_killed_at_random_turns_say_what_an_undisturbed_run_says(
     for place, (handle, result) in enumerate(zip(handles, results, strict=True)):
         name = f"run {place}"
         record = await recorded(executor, handle.id)
-        assert result.value == f"kept: added {name} {TURNS - 2}"
+        assert result.value == f"kept: {said_of(f'{name} {TURNS - 2}')}"
         assert record.transcript == expected_transcript(name)
+        assert record.read == read_before(expected_transcript(name))
         assert all(record.calls[number] == before[place].calls[number] for number in before[place].done)
         _assert_tools_called_once(record, name, noted)
     assert any(one.under_way for one in before), "one was in the middle of a call"
