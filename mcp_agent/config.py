@@ -331,13 +331,19 @@ class ServerSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured. Constructed by hand it reads no file and no environment."""
+    """Everything that can be configured. Constructed by hand it reads no file and no environment.
+
+    Attributes:
+        conversation_cache_bytes: About how much of the conversations of its runs a worker keeps in memory; what it lacks
+            it reads again from the run's history. 0 keeps nothing.
+    """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     execution_engine: Literal["asyncio", "temporal"] = "asyncio"
     workflow_task_modules: list[str] = []
     workflow_task_retry_policies: dict[str, RetryPolicySettings] = {}
+    conversation_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
     temporal: TemporalSettings = TemporalSettings()
     logger: LoggerSettings = LoggerSettings()
     mcp: MCPSettings = MCPSettings()

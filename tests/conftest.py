@@ -7,7 +7,9 @@ import pytest
 from mcp_agent.errors import EngineUnavailable
 from mcp_agent.executor.temporal.binary import find_or_make_binary
 from mcp_agent.executor.temporal.dev_server import GRACE_VARIABLE, data_dir, ensure, status
+from mcp_agent.executor.temporal.making import CannotMake
 from mcp_agent.testing.time_skipping import time_skipping_server_path
+from tests.fakes import aimock_program
 from tests.support import until_gone
 
 
@@ -20,12 +22,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     wanted: list[Callable[[], Awaitable[Path]]] = [
         lambda: find_or_make_binary(None, say),
         lambda: time_skipping_server_path(say),
+        lambda: aimock_program(say),
     ]
     for get in wanted:
         try:
             asyncio.run(_awaited(get))
-        except EngineUnavailable as error:
-            say(f"tests that need it will fail: {error}")
+        except (EngineUnavailable, CannotMake) as error:
+            say(f"tests that need it fail or are skipped: {error}")
 
 
 async def _awaited(get: Callable[[], Awaitable[Path]]) -> Path:

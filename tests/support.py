@@ -100,10 +100,25 @@ class Desk:
 
     async def serve(self) -> HttpServer:
         """A server over HTTP, as soon as it listens."""
-        errors = self.folder / f"server-{len(self.processes)}.log"
+        process, errors = self._started("serve", "--port", "0")
+
+        async def address() -> str | None:
+            assert process.poll() is None, errors.read_text()
+            found = re.search(r"(http://127\.0\.0\.1:\d+)/mcp", errors.read_text())
+            return found[1] if found else None
+
+        return HttpServer(process, await until(address))
+
+    def work(self) -> subprocess.Popen[str]:
+        """A worker alone. It need not be waited for: runs wait for it."""
+        return self._started("worker")[0]
+
+    def _started(self, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
+        """A process and the file that it writes to."""
+        errors = self.folder / f"{arguments[0]}-{len(self.processes)}.log"
         with errors.open("w") as out:
             process = subprocess.Popen(
-                self.command("serve", "--port", "0"),
+                self.command(*arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -112,13 +127,7 @@ class Desk:
                 cwd=self.folder,
             )
         self.processes.append(process)
-
-        async def address() -> str | None:
-            assert process.poll() is None, errors.read_text()
-            found = re.search(r"(http://127\.0\.0\.1:\d+)/mcp", errors.read_text())
-            return found[1] if found else None
-
-        return HttpServer(process, await until(address))
+        return process, errors
 
     async def aclose(self) -> None:
         """Ends what was started and waits until the keeper has ended Temporal."""

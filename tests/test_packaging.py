@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import skips
+
 ROOT = Path(__file__).parents[1]
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".mod", ".sum", ""}
 # Built from parts, so that this file does not hold what it looks for.
@@ -21,7 +23,7 @@ FORBIDDEN = {
 def tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:
-        pytest.skip("needs the checkout's git folder")
+        pytest.skip(skips.NO_CHECKOUT)
     return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file() and Path(name).suffix in TEXT]
 
 

@@ -50,7 +50,8 @@ class BuiltinTasks:
     """The framework's own: `models` call providers, `functions` local code, `downstream` MCP servers."""
 
     def __init__(self, settings: Settings) -> None:
-        self._store = ConversationStore(result_steps=RESULT_STEPS, listing_step=MCP_LIST_TOOLS)
+        limit = settings.conversation_cache_bytes
+        self._store = ConversationStore(limit, result_steps=RESULT_STEPS, listing_step=MCP_LIST_TOOLS)
         self._keepers = {**dict.fromkeys(RESULT_STEPS, self._keep_result), MCP_LIST_TOOLS: self._store.keep_listing}
         self._llm = LLMActivities(settings, store=self._store)
         self._connections = ConnectionManager(settings.mcp.servers)

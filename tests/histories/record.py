@@ -1,4 +1,7 @@
-"""Records the runs of `flows` with the code of today: `python -m tests.histories.record`. Recorded files are kept for good."""
+"""Records the runs of the flows beside it with the code of today: `python -m tests.histories.record`.
+
+Recorded files are kept for good: what there is a file of for this version is not recorded again.
+"""
 
 import asyncio
 import json
@@ -13,8 +16,9 @@ from typing import Any
 
 from mcp_agent import __version__
 from mcp_agent.config import Settings
-from mcp_agent.executor.runs import Answer
+from mcp_agent.executor.runs import Answer, PendingInput
 from mcp_agent.executor.temporal.executor import TemporalExecutor, TemporalRunHandle
+from tests.histories import agent_flows
 from tests.histories.flows import app
 from tests.support import until
 
@@ -23,17 +27,18 @@ HERE = Path(__file__).parent
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncGenerator[TemporalExecutor, None]:
-    script = folder / "script.yaml"
-    script.write_text('agents: {reader: [{tool_calls: [{name: list_files, arguments: {}}]}, {any_turn: true, text: "read"}]}')
     documents = folder / "documents"
     documents.mkdir()
+    (documents / "long.txt").write_text("a line of a long text\n" * 100)
+    (documents / "secret.txt").write_text("hush")
     server = {"command": sys.executable, "args": ["-m", "server.files", str(documents)], "cwd": os.getcwd()}
     settings = Settings(
         execution_engine="temporal",
         temporal={"data_dir": folder / "data"},
-        scripted={"file": script},
+        scripted={"file": HERE / "agent_script.yaml"},
         mcp={"servers": {"documents": server}},
     )
+    assert agent_flows.app is app
     app.use(settings)
     async with app.open_executor(worker=True) as executor:
         assert isinstance(executor, TemporalExecutor)
@@ -52,6 +57,19 @@ async def talk(executor: TemporalExecutor, handle: TemporalRunHandle) -> None:
     await handle.result()
 
 
+async def answer_all(executor: TemporalExecutor, handle: TemporalRunHandle, payloads: dict[str, Any]) -> None:
+    """Answers each kind of question once."""
+
+    async def asked() -> list[PendingInput]:
+        pending = list((await handle.describe()).pending_inputs)
+        return pending if len(pending) == len(payloads) else []
+
+    for question in await until(asked):
+        payload = payloads["approval" if question.kind == "approval" else "human_input"]
+        await executor.answer_run(handle.id, Answer(request_id=question.request_id, payload=payload))
+    await handle.result()
+
+
 async def under_way(handle: TemporalRunHandle) -> None:
     async def stepping() -> bool:
         return bool((await handle.describe()).steps)
@@ -60,7 +78,8 @@ async def under_way(handle: TemporalRunHandle) -> None:
 
 
 async def record(executor: TemporalExecutor) -> None:
-    for name, args in {"Steps": ([1, 2],), "Waits": (), "Family": (), "Agents": ("question",), "Small": ("fail",)}.items():
+    plain = {"Steps": ([1, 2],), "Waits": (), "Family": (), "Agents": ("question",), "Small": ("fail",)}
+    for name, args in {**plain, "AgentTools": ("question",), "AgentForms": ()}.items():
         handle = await executor.start_workflow(name, *args, workflow_id=f"{name}.recorded")
         await handle.temporal.result() if name != "Small" else await ended(handle)
         await keep(executor, handle.id, name)
@@ -74,6 +93,9 @@ async def record(executor: TemporalExecutor) -> None:
     await talk(executor, handle)
     await keep(executor, handle.id, "Talks-continued", first.run_id)
     await keep(executor, handle.id, "Talks")
+    handle = await executor.start_workflow("AgentAsks", "question", workflow_id="AgentAsks.recorded")
+    await answer_all(executor, handle, {"human_input": "the red one", "approval": {"approved": True}})
+    await keep(executor, handle.id, "AgentAsks")
 
 
 async def ended(handle: TemporalRunHandle) -> None:
@@ -87,6 +109,8 @@ async def keep(executor: TemporalExecutor, workflow_id: str, name: str, run_id: 
     history = await executor.client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
     file = HERE / __version__ / f"{name}.json"
     file.parent.mkdir(exist_ok=True)
+    if file.exists():
+        return
     file.write_text(json.dumps(without_machine(history.to_json_dict()), indent=1) + "\n")
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from mcp_agent.config import Settings
-from tests.histories.flows import app
+from tests.histories import agent_flows
 
 pytestmark = pytest.mark.anyio
+app = agent_flows.app
 FILES = sorted(Path(__file__).parent.glob("*/*.json"))
 
 

@@ -20,6 +20,7 @@ from mcp_agent.errors import IdempotencyConflict, RunFailedError
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.temporal import create_temporal_worker_for_app
 from mcp_agent.executor.temporal.binary import find_or_make_binary
+from tests import skips
 from tests.specification import best_practices_as_written as best_practices
 from tests.specification import migration_as_written as migration
 from tests.specification import quick_start_worker_as_written as quick_start
@@ -154,7 +155,7 @@ async def test_a_metric_is_recorded_and_prometheus_reads_it(folder: Path, tempor
     with socket.socket() as wanted:
         wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if wanted.connect_ex(("127.0.0.1", 9090)) == 0:
-            pytest.skip("the block's port, 9090, is in use on this machine")
+            pytest.skip(skips.PORT_IN_USE)
     async with program(folder, "-m", "tests.specification.monitored_program", str(temporal)) as monitored, asyncio.timeout(60):
         out, errors = await monitored.communicate()
     printed = out.decode()

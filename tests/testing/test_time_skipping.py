@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 from mcp_agent.errors import EngineUnavailable
 from mcp_agent.executor.temporal.making import CACHE_VARIABLE
 from mcp_agent.testing.time_skipping import SERVER_VARIABLE, time_skipping_server_path
+from tests import skips
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +30,7 @@ async def test_a_month_passes_in_a_moment(tmp_path: Path):
     try:
         server = await time_skipping_server_path(print)
     except EngineUnavailable as error:
-        pytest.skip(str(error))
+        pytest.skip(f"{skips.NO_TEST_SERVER}: {error}")
     environment = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(server))
     async with environment, Worker(environment.client, task_queue="q", workflows=[Month]):
         began = await environment.get_current_time()

@@ -129,6 +129,8 @@ class StepRunner:
                 )
                 changed()
                 await asyncio.sleep(delay.total_seconds())
+                record.state = record.state.model_copy(update={"next_retry_at": None})
+                changed()
 
     async def _attempt(
         self,

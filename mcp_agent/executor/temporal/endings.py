@@ -70,3 +70,10 @@ async def failure_text(converter: DataConverter, failure: Failure) -> str:
     readable.CopyFrom(failure)
     error = await converter.decode_failure(readable)
     return error.message if isinstance(error, FailureError) else str(error)
+
+
+async def named_failure_text(converter: DataConverter, failure: Failure) -> str:
+    """As `failure_text`, with the error's type before it where it has one. Raises EncryptionError."""
+    name = failure.application_failure_info.type
+    text = await failure_text(converter, failure)
+    return f"{name}: {text}" if name else text

@@ -25,7 +25,7 @@ from temporalio.exceptions import TerminatedError
 from mcp_agent.errors import EncryptionError
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState, partial_text_of, progress_of
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
-from mcp_agent.executor.temporal.endings import failure_of, failure_text, termination_of
+from mcp_agent.executor.temporal.endings import failure_of, failure_text, named_failure_text, termination_of
 from mcp_agent.executor.temporal.names import OWN_MEMO, OWN_STEPS, STATE_MEMO
 from mcp_agent.executor.temporal.versioning import TAKE_OVER_WITHIN, serving
 from mcp_agent.executor.workflow import WorkflowResult
@@ -107,7 +107,7 @@ def _expiry(state: RunState, retention: timedelta) -> datetime | None:
 
 async def _step(client: Client, pending: PendingActivityInfo) -> StepState:
     failed = pending.HasField("last_failure")
-    failure = await failure_text(client.data_converter, pending.last_failure) if failed else None
+    failure = await named_failure_text(client.data_converter, pending.last_failure) if failed else None
     waits = pending.HasField("next_attempt_schedule_time")
     told = await client.data_converter.decode(pending.heartbeat_details.payloads) if _tells(pending) else []
     return StepState(

@@ -22,6 +22,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from mcp_agent.errors import EngineUnavailable
 from mcp_agent.executor.temporal import dev_server
 from mcp_agent.executor.temporal.dev_server import DevServer, data_dir, ensure, run_page, status, stop
+from tests import skips
 from tests.executor.temporal.conftest import GRACE, Folder
 from tests.support import alive, until, until_gone
 
@@ -130,7 +131,7 @@ async def test_a_client_replaces_a_keeper_that_was_killed(keeper_folder: Folder)
         assert not alive(before.server_pid)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next keeper ends it")
+@pytest.mark.skipif(sys.platform != "linux", reason=skips.KEEPER_IS_LINUX)
 async def test_temporal_ends_with_its_keeper_when_nobody_is_left(keeper_folder: Folder):
     client = keeper_folder.client()
     server = client.server()
@@ -242,7 +243,7 @@ async def test_temporal_is_started_with_fast_settings_on_loopback_below_the_ephe
         assert int(port) < 32768
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="environments are read from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason=skips.PROC_IS_LINUX)
 @pytest.mark.promise("design: secrets stay on the worker")
 async def test_the_keeper_and_temporal_do_not_keep_the_client_s_secrets(keeper_folder: Folder, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
