@@ -25,7 +25,7 @@ HEARTBEAT_SECONDS = 0.5
 
 T = TypeVar("T")
 
-_SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient, AzureClient, AnthropicClient, GoogleClient)
+SDK_CLIENTS: tuple[type[SDKClient], ...] = (OpenAIClient, AzureClient, AnthropicClient, GoogleClient)
 
 
 class LLMSettings(Protocol):
@@ -127,10 +127,10 @@ class LLMActivities:
     def _make(self, provider: str) -> ProviderClient:
         if provider == "scripted":
             return self._scripted()
-        for client in _SDK_CLIENTS:
+        for client in SDK_CLIENTS:
             if client.section == provider:
                 return client(getattr(self._settings, client.section))
-        known = ", ".join(f"`{name}`" for name in sorted({"scripted", *(one.section for one in _SDK_CLIENTS), *self._clients}))
+        known = ", ".join(f"`{name}`" for name in sorted({"scripted", *(one.section for one in SDK_CLIENTS), *self._clients}))
         raise _refused("UnknownProvider", f"There is no provider `{provider}`: choose one of {known}.")
 
     def _scripted(self) -> ProviderClient:

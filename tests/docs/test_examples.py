@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from mcp_agent.config import Settings, load_settings
+from mcp_agent.executor.runs import Answer
+from tests.support import until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.anyio
@@ -50,6 +52,33 @@ async def test_the_readme_s_workflow_runs(page: types.ModuleType, tmp_path: Path
 async def test_the_workflow_page_s_program_runs(page: types.ModuleType, monkeypatch: pytest.MonkeyPatch):
     page.app.use(Settings())
     assert await page.sell() == "reservation-7"
+
+
+TRIP = """
+agents:
+  planner:
+    - tool_calls: [{name: fare, arguments: {origin: Oslo, destination: Rome}}]
+    - tool_calls: [{name: book, arguments: {destination: Rome}}]
+    - text: "Booked: {last_tool_result}"
+    - text: '{"destination": "Rome", "price": 120, "reason": "it is warm"}'
+"""
+
+
+@pytest.mark.parametrize("page", ["docs/agents.md"], indirect=True)
+async def test_the_agents_page_s_workflow_runs(page: types.ModuleType, tmp_path: Path):
+    script = tmp_path / "script.yaml"
+    script.write_text(TRIP)
+    async with page.app.run(Settings(scripted={"file": script})) as running:
+        handle = await running.executor.start_workflow("PlanTrip", "somewhere warm")
+
+        async def asked() -> bool:
+            return (await handle.describe()).status == "waiting_for_input"
+
+        await until(asked)
+        await running.executor.answer_run(handle.id, Answer(payload={"approved": True}))
+        result = await handle.result()
+        assert result.value == page.Offer("Rome", 120.0, "it is warm")
+        assert result.metadata["usage"]["tool_calls"] == 2
 
 
 def test_the_documented_configuration_is_valid(tmp_path: Path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, cast
 from urllib.parse import urlsplit
 
+from mcp_agent.workflows.llm.providers.models import ModelTraits
 from mcp_agent.workflows.llm.providers.openai import OpenAIClient
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ class AzureClient(OpenAIClient):
     key_variable = "AZURE_OPENAI_API_KEY"
     key_settings = "`azure.api_key` or `azure.ad_token`"
     default_base_url = "https://my-resource.openai.azure.com"
+    default_models: ClassVar[Mapping[str, ModelTraits]] = {}  # deployments have names of the user's own
 
     @property
     def own(self) -> bool:
