@@ -116,12 +116,16 @@ ANTHROPIC = {
     "usage": {"input_tokens": 1, "output_tokens": 1},
 }
 ANTHROPIC_STOPS: dict[str, StopReason] = {"length": "max_tokens", "content_filter": "refusal", "flux": "unknown"}
+GOOGLE_CALL = {"functionCall": {"id": "same", "name": "add", "args": {}}}
+GOOGLE = {"candidates": [{"content": {"role": "model", "parts": [GOOGLE_CALL, GOOGLE_CALL]}, "finishReason": "STOP"}]}
+GOOGLE_STOPS: dict[str, StopReason] = {"length": "max_tokens", "content_filter": "content_filter"}
 
 PROVIDERS = {
     "openai chat": Provider("openai", "openai", CHAT, {"api": "chat"}, CHAT_STOPS),
     "openai responses": Provider("openai", "openai", RESPONSES, {"api": "responses"}, {"length": "max_tokens"}),
     "azure": Provider("azure", "openai", CHAT, {}, CHAT_STOPS),
     "anthropic": Provider("anthropic", "anthropic", ANTHROPIC, {}, ANTHROPIC_STOPS, ("streamed",), knows_schemas=False),
+    "google": Provider("google", "gemini", GOOGLE, {}, GOOGLE_STOPS, ()),
 }
 
 
