@@ -104,7 +104,8 @@ class Connection:
         self._in_use += 1
         try:
             link = await self._open()
-            assert link.client is not None
+            if link.client is None:
+                raise self._unavailable("ended as soon as it had started", None)
             return await self._run(what, link, link.client, operation, repeatable)
         finally:
             self._in_use -= 1
