@@ -13,7 +13,20 @@ from mcp_agent.executor.temporal import names
 from mcp_agent.executor.temporal.runtime import Carried
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import KeptMail
-from mcp_agent.mcp.definitions import CallDownstreamTool, DownstreamResult, DownstreamTool
+from mcp_agent.mcp.definitions import (
+    AnswerDownstreamRequest,
+    CallDownstreamTool,
+    DownstreamContents,
+    DownstreamPrompt,
+    DownstreamPromptArgument,
+    DownstreamPromptResult,
+    DownstreamRequest,
+    DownstreamResource,
+    DownstreamResult,
+    DownstreamTool,
+    GetDownstreamPrompt,
+    ReadDownstreamResource,
+)
 from mcp_agent.workflows.llm.functions import CallFunction, FunctionResult
 from mcp_agent.workflows.llm.messages import LLMRequest, LLMResponse, LLMSetup
 
@@ -73,6 +86,14 @@ def test_the_names_of_updates_memos_and_headers():
     }
 
 
+DOWNSTREAM_RESULT = {"content", "structured_content", "is_error", "asks", "answered"} | {
+    "state",
+    "ticket",
+    "wait_seconds",
+    "tools_changed",
+}
+
+
 @pytest.mark.parametrize(
     ("model", "fields"),
     [
@@ -82,9 +103,18 @@ def test_the_names_of_updates_memos_and_headers():
         (PublicState, {"pending_inputs", "progress", "usage", "failed"}),
         (KeptMail, {"signals", "early", "digests", "counts"}),
         (Carried, {"mail", "usage"}),
-        (DownstreamTool, {"server", "name", "description", "input_schema"}),
-        (CallDownstreamTool, {"server", "tool", "arguments"}),
-        (DownstreamResult, {"content", "structured_content", "is_error"}),
+        (DownstreamTool, {"server", "name", "description", "input_schema", "catalogue", "repeatable"}),
+        (CallDownstreamTool, {"server", "tool", "arguments", "key", "catalogue", "repeatable", "responses", "state"}),
+        (DownstreamResult, DOWNSTREAM_RESULT),
+        (DownstreamRequest, {"key", "kind", "params"}),
+        (AnswerDownstreamRequest, {"call", "ticket", "responses", "give_up"}),
+        (DownstreamPrompt, {"server", "name", "title", "description", "arguments"}),
+        (DownstreamPromptArgument, {"name", "description", "required"}),
+        (GetDownstreamPrompt, {"server", "prompt", "arguments"}),
+        (DownstreamPromptResult, {"description", "messages"}),
+        (DownstreamResource, {"server", "uri", "name", "title", "description", "mime_type", "size", "template"}),
+        (ReadDownstreamResource, {"server", "uri"}),
+        (DownstreamContents, {"contents"}),
         (LLMRequest, {"conversation", "agent", "provider", "parent", "new", "setup_hash", "setup", "params"}),
         (LLMResponse, {"message", "head", "stop_reason", "usage", "model", "cost_usd", "cost_source"}),
         (CallFunction, {"function", "arguments"}),

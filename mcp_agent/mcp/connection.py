@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -103,7 +104,8 @@ class Connection:
         self._in_use += 1
         try:
             link = await self._open()
-            assert link.client is not None
+            if link.client is None:
+                raise self._unavailable("ended as soon as it had started", None)
             return await self._run(what, link, link.client, operation, repeatable)
         finally:
             self._in_use -= 1
@@ -126,9 +128,7 @@ class Connection:
         except Exception as error:
             trouble = as_trouble(error, noted, ended=link.reached.ended.is_set())
             if trouble.broken:
-                await self._drop(link, trouble.what)
-                if isinstance(link.broke, httpx2.SSEError):
-                    trouble = TOO_LARGE
+                trouble = await self._drop(link, trouble)
             raise self._failure(what, trouble, repeatable, link.reached.last_words()) from None
         link.proven = True
         self._failures = 0
@@ -164,7 +164,7 @@ class Connection:
     def _check_pause(self) -> None:
         wait = self._closed_until - asyncio.get_running_loop().time()
         if wait > 0:
-            raise self._unavailable(f"{self._last_error}; it is tried again in {wait:.0f} s", wait)
+            raise self._unavailable(f"{self._last_error}; it is tried again in {math.ceil(wait)} s", wait)
 
     async def _own(self, link: Link) -> None:
         noted = Notes()
@@ -196,15 +196,12 @@ class Connection:
                 link.changed = True
 
         client = Client(transport, mode=self.settings.protocol, cache=None, message_handler=noticed, **self._callbacks.options())
-        async with asyncio.timeout(self.settings.connect_timeout_seconds):
-            await client.__aenter__()
-        listening = asyncio.create_task(self._listen(link, client), name=f"mcp-{self._name}-changes")
-        try:
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(self.settings.connect_timeout_seconds):
+                await stack.enter_async_context(client)
+            listening = asyncio.create_task(self._listen(link, client), name=f"mcp-{self._name}-changes")
+            stack.callback(listening.cancel)
             yield client
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-            await client.__aexit__(None, None, None)
 
     async def _listen(self, link: Link, client: Client) -> None:
         """Notes when a server of the newest protocol says that its tools have changed; older ones say it unasked."""
@@ -258,7 +255,7 @@ class Connection:
     def _paused(self, type_: str, what: str, at_least: timedelta | None) -> WorkflowApplicationError:
         """Counts a failure: before the pause is over, the server is not opened again."""
         wait = self._pause(what, at_least)
-        error = self._unavailable(f"{what}; it is tried again in {wait:.0f} s", wait)
+        error = self._unavailable(f"{what}; it is tried again in {math.ceil(wait)} s", wait)
         error.type = type_
         return error
 
@@ -295,13 +292,17 @@ class Connection:
         if self._in_use == 0 and self._link is not None:
             self._end(self._link)
 
-    async def _drop(self, link: Link, why: str) -> None:
-        """Ends a link that is broken. One that never worked counts as a failure to open."""
-        if self._link is link and not link.stop.is_set() and not link.proven:
-            self._pause(why)
+    async def _drop(self, link: Link, trouble: Trouble) -> Trouble:
+        """Ends a link that is broken, and gives the trouble that ended it. One that never worked counts as a failure to open."""
+        first = self._link is link
         self._end(link)
         if link.owner is not None:
             await asyncio.wait([link.owner], timeout=CLOSE_TIMEOUT)
+        if isinstance(link.broke, httpx2.SSEError):
+            return TOO_LARGE
+        if first and not link.proven:
+            self._pause(trouble.what)
+        return trouble
 
     def _end(self, link: Link) -> None:
         if self._link is link:

@@ -93,7 +93,7 @@ class DownstreamServer:
         link.changed = False
         tools = [self._tool(tool) for tool in await _all_tools(client) if self._allows(tool.name)]
         link.catalogue = version_of(tools)
-        return [tool.model_copy(update={"catalogue": link.catalogue}) for tool in tools]
+        return [self._masked(tool.model_copy(update={"catalogue": link.catalogue})) for tool in tools]
 
     def _tool(self, tool: Tool) -> DownstreamTool:
         hints = tool.annotations
@@ -275,7 +275,7 @@ class DownstreamServer:
         async def listed(_: Link, client: Client) -> list[DownstreamPrompt]:
             if client.server_capabilities.prompts is None:
                 return []
-            return [self._prompt(prompt) for prompt in await _all_prompts(client)]
+            return [self._masked(self._prompt(prompt)) for prompt in await _all_prompts(client)]
 
         return await self._use("prompts/list", listed)
 
@@ -304,7 +304,8 @@ class DownstreamServer:
             if client.server_capabilities.resources is None:
                 return []
             resources = [self._resource(each) for each in await _all_resources(client)]
-            return resources + [self._template(each) for each in await _all_templates(client)]
+            templates = [self._template(each) for each in await _all_templates(client)]
+            return [self._masked(each) for each in resources + templates]
 
         return await self._use("resources/list", listed)
 

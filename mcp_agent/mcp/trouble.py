@@ -11,6 +11,7 @@ from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, REQUES
 from pydantic import ValidationError
 
 from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.failures import error_text
 from mcp_agent.mcp.transport import Notes
 
 
@@ -53,7 +54,7 @@ def as_trouble(error: BaseException, noted: Notes, *, ended: bool) -> Trouble:
         )  # fmt: skip
     if noted.error is not None:
         unsure = not isinstance(noted.error, httpx2.ConnectError | httpx2.ConnectTimeout)
-        return Trouble(f"broke off: {type(noted.error).__name__}: {noted.error}", broken=True, unsure=unsure)
+        return Trouble(f"broke off: {type(noted.error).__name__}: {error_text(noted.error)}", broken=True, unsure=unsure)
     if isinstance(error, httpx2.HTTPStatusError):
         noted.status = error.response.status_code
     if noted.status is not None and noted.status >= 400:
@@ -61,10 +62,10 @@ def as_trouble(error: BaseException, noted: Notes, *, ended: bool) -> Trouble:
     if ended or (isinstance(error, MCPError) and error.code == CONNECTION_CLOSED):
         return Trouble("was cut short: the server closed its connection", broken=True, unsure=True)
     if isinstance(error, MCPError) and error.code != REQUEST_TIMEOUT:
-        return Trouble(f"was refused: {error} (code {error.code})", "DownstreamError", retryable=False)
+        return Trouble(f"was refused: {error_text(error)} (code {error.code})", "DownstreamError", retryable=False)
     if isinstance(error, RuntimeError | ValidationError):  # the SDK's checks of what the server answered
-        return Trouble(f"was answered with what does not fit: {error}", "DownstreamError", retryable=False)
-    return Trouble(f"broke off: {type(error).__name__}: {error}", broken=True, unsure=True)
+        return Trouble(f"was answered with what does not fit: {error_text(error)}", "DownstreamError", retryable=False)
+    return Trouble(f"broke off: {type(error).__name__}: {error_text(error)}", broken=True, unsure=True)
 
 
 def _refused(noted: Notes, error: BaseException) -> Trouble:
@@ -78,5 +79,7 @@ def _refused(noted: Notes, error: BaseException) -> Trouble:
     if status == 429 or status >= 500:
         return Trouble(f"was answered with status {status}", unsure=status not in (429, 503), retry_after=after)
     if isinstance(error, MCPError) and error.code not in (INTERNAL_ERROR, INVALID_REQUEST):
-        return Trouble(f"was refused with status {status}: {error} (code {error.code})", "DownstreamError", retryable=False)
+        return Trouble(
+            f"was refused with status {status}: {error_text(error)} (code {error.code})", "DownstreamError", retryable=False
+        )
     return Trouble(f"was answered with status {status}", "DownstreamError", retryable=False)

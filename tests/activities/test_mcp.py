@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp_types import ContentBlock, TextContent
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from mcp_agent.activities.mcp import MCPActivities
 from mcp_agent.config import MCPServerSettings
 from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.step_context import StepContext, entered
 from mcp_agent.mcp.connections import ConnectionManager
 from mcp_agent.mcp.definitions import RESULT_LIMIT, CallDownstreamTool
 from tests.support import desk_in
@@ -74,6 +76,35 @@ async def test_a_result_that_would_fill_the_history_is_an_error_result_that_says
     result = await odd.call_tool(call("big", size=RESULT_LIMIT + 1))
     assert result.is_error
     assert f"{RESULT_LIMIT:,}" in text_of(result.content)
+
+
+@pytest.mark.promise("issue: no doubled tool call: one that says it is destructive is not repeated when its worker was lost")
+async def test_a_call_whose_worker_was_lost_is_repeated_only_if_it_may_be(odd: MCPActivities):
+    told: list[tuple[Any, ...]] = []
+    once = call("big", size=1).model_copy(update={"repeatable": False})
+    with entered(StepContext("step", "run", "Flow", heartbeat=lambda *details: told.append(details))):
+        assert not (await odd.call_tool(once)).is_error
+    (begun,) = told
+    lost = StepContext("step", "run", "Flow", attempt=2, heartbeat_details=begun)
+    with entered(lost), pytest.raises(WorkflowApplicationError, match="The worker was lost") as raised:
+        await odd.call_tool(once)
+    assert raised.value.type == "DownstreamOutcomeUnknown"
+    assert raised.value.non_retryable
+    with entered(lost):
+        assert not (await odd.call_tool(call("big", size=1))).is_error
+
+
+async def test_a_call_that_has_failed_by_name_may_be_made_again(tmp_path: Path):
+    told: list[tuple[Any, ...]] = []
+    connections = ConnectionManager({"odd": MCPServerSettings(command=sys.executable, args=["-c", ""])})
+    activities = MCPActivities(connections)
+    once = call("big", size=1).model_copy(update={"repeatable": False})
+    step = StepContext("step", "run", "Flow", heartbeat=lambda *details: told.append(details))
+    with entered(step), pytest.raises(WorkflowApplicationError) as raised:
+        await activities.call_tool(once)
+    await connections.aclose()
+    assert not raised.value.non_retryable
+    assert told == []
 
 
 @pytest.mark.parametrize(("transport", "path"), [("streamable_http", "/mcp"), ("sse", "/sse")])

@@ -43,6 +43,7 @@ async def executor(
     servers = {
         "modern": program,
         "legacy": program | {"protocol": "legacy"},
+        "hasty": program | {"protocol": "legacy", "ask_timeout_seconds": 0.3},
         "web": {"url": served[1], "protocol": "legacy"},
         "odd": odd,
         "broken": {
@@ -147,6 +148,17 @@ async def test_where_no_model_answers_the_request_is_refused(executor: Executor,
 async def test_in_a_step_there_is_no_person_and_questions_are_declined(executor: Executor, era: str):
     handle = await executor.start_workflow("Inside", era, "ask")
     assert (await handle.result()).value == "decline None"
+
+
+async def test_a_server_that_asks_without_end_is_given_up(executor: Executor):
+    handle = await executor.start_workflow("Calls", "modern", "wonders", {})
+    assert (await handle.result()).value.startswith("error: `wonders` of MCP server `modern` asked more than 20 times")
+
+
+async def test_a_question_that_nobody_answers_in_time_is_withdrawn_and_the_server_told(executor: Executor):
+    handle = await executor.start_workflow("Calls", "hasty", "ask", {})
+    assert (await handle.result()).value == "cancel None"
+    assert not (await handle.describe()).pending_inputs
 
 
 async def test_prompts_and_resources_are_steps_of_a_run(executor: Executor):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mcp_agent.config import Settings, load_settings
+from mcp_agent.config import MCPServerSettings, Settings, load_settings
 from mcp_agent.executor.runs import Answer
 from tests.support import until
 
@@ -88,6 +88,15 @@ def test_the_documented_configuration_is_valid(tmp_path: Path):
     settings = load_settings(file)
     assert settings.temporal.retry_policy is not None
     assert set(yaml.safe_load(text)) <= set(Settings.model_fields)
+
+
+def test_the_documented_downstream_servers_are_valid(tmp_path: Path):
+    (text,) = blocks("docs/downstream.md", "yaml")
+    file = tmp_path / "mcp_agent.config.yaml"
+    file.write_text(text)
+    servers = load_settings(file).mcp.servers
+    told = {key for server in servers.values() for key in server.model_fields_set}
+    assert told == set(MCPServerSettings.model_fields)
 
 
 def test_every_section_of_the_settings_is_documented():

@@ -92,6 +92,7 @@ class Able(Server[Any]):
             "again": self.again,
             "burns": self.burns,
             "huge": self.huge,
+            "wonders": self.wonders,
         }
         super().__init__(
             "able",
@@ -225,6 +226,11 @@ class Able(Server[Any]):
 
     async def huge(self, _: Context, __: CallToolRequestParams) -> Answer:
         return said("x" * 10_000_000)
+
+    async def wonders(self, _: Context, __: CallToolRequestParams) -> Answer:
+        messages = [SamplingMessage(role="user", content=TextContent(text="Why?"))]
+        asked = CreateMessageRequest(params=CreateMessageRequestParams(messages=messages, max_tokens=10))
+        return InputRequiredResult(input_requests={"why": asked}, request_state="and why")
 
     async def burns(self, _: Context, __: CallToolRequestParams) -> Answer:
         os._exit(1)
