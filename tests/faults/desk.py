@@ -4,11 +4,15 @@ from mcp_agent.agents.agent import Agent
 from mcp_agent.app import MCPApp
 from mcp_agent.executor.workflow import Workflow
 from mcp_agent.workflows.llm.augmented_llm import AugmentedLLM
+from mcp_agent.workflows.llm.augmented_llm_anthropic import AnthropicAugmentedLLM
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
 
 app = MCPApp(name="faults")
 
-PROVIDERS: dict[str, type[AugmentedLLM]] = {"openai": OpenAIAugmentedLLM}
+PROVIDERS: dict[str, type[AugmentedLLM]] = {
+    "openai": OpenAIAugmentedLLM,
+    "anthropic": AnthropicAugmentedLLM,
+}
 """By the section of the configuration."""
 
 
