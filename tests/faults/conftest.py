@@ -83,7 +83,7 @@ async def executor(request: pytest.FixtureRequest, temporal: Path, front: Relay,
         settings["temporal"] = {"data_dir": temporal}
     for section, own in SECTIONS.items():
         place = {"base_url": front.root + own.get("path", ""), **own.get("options", {})}
-        settings[section] = {"api_key": KEY, "timeout_seconds": 20, "stall_timeout_seconds": 0.5, **place}
+        settings[section] = {"api_key": KEY, "timeout_seconds": 20, "stall_timeout_seconds": 2, **place}
     environment = {"LEDGER_FOLDER": str(ledger.parent), "LEDGER_TOKEN": TOKEN}
     settings["mcp"] = {"servers": {"ledger": {"command": sys.executable, "args": [str(LEDGER)], "env": environment}}}
     settings["workflow_task_retry_policies"] = {"mcp_agent.llm.generate": TRIES}

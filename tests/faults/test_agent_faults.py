@@ -15,7 +15,7 @@ from mcp_agent.errors import RunCancelledError, RunFailedError
 from mcp_agent.executor.executor import Executor, WorkflowHandle
 from mcp_agent.executor.runs import RunState
 from mcp_agent.executor.temporal.executor import TemporalExecutor
-from tests.fakes import AIMock, Answer, Calls, Fake, LLMockFake, Refuses, Says
+from tests.fakes import AIMock, Answer, Breaks, Calls, Fake, LLMockFake, Refuses, Says
 from tests.faults.conftest import BROKEN_CALL, EMPTY, KEY, TOKEN, TRIES
 from tests.faults.desk import PROVIDERS
 from tests.relay import Answers, Fault, Relay
@@ -42,6 +42,7 @@ PROVIDER_FAULTS: dict[str, tuple[Answer, str]] = {
     "429": (Refuses(429, retry_after=0.2), "status 429"),
     "500": (Refuses(500), "status 500"),
     "529": (Refuses(529), "status 529"),
+    "broken stream": (Breaks(LONG), "IncompleteResponseError|APIConnectionError"),
 }
 """What a fake does once, and how the status tells of it."""
 
