@@ -80,6 +80,12 @@ def error_name(provider: str, status: int) -> str:
     return (GOOGLES_NAMES if provider == "google" else NAMES)[status]
 
 
+def added(ledger: Path) -> list[str]:
+    """What the tool has added so far."""
+    lines = ledger.read_text().splitlines() if ledger.exists() else []
+    return [line.removeprefix("end ") for line in lines if line.startswith("end ")]
+
+
 async def while_held(front: Relay, handle: WorkflowHandle[str]) -> RunState:
     """The run's state while a request is held back."""
     with anyio.fail_after(SOON):
@@ -220,7 +226,7 @@ async def test_a_call_of_an_unknown_tool_is_told_to_the_model(
 async def test_a_call_with_broken_arguments_is_told_to_the_model_and_not_carried_out(
     start: Start, fake: Fake, front: Relay, provider: str, question: str, ledger: Path
 ):
-    before = ledger.read_text() if ledger.exists() else ""
+    before = added(ledger)
     if isinstance(fake, LLMockFake):
         await fake.script(question, Calls((("ledger_add", {"text": "half"}),)), FINE)
         fake.llmock.break_tool_call("malformed_arguments")
@@ -231,7 +237,7 @@ async def test_a_call_with_broken_arguments_is_told_to_the_model_and_not_carried
     assert (await (await start(question)).result()).value == "fine"
     # Where an API has objects for arguments, broken ones are missing ones: then it is the server that refuses them.
     assert re.search(rb"The arguments of `ledger_add` are no JSON object|was refused", front.requests[1])
-    assert (ledger.read_text() if ledger.exists() else "") == before
+    assert added(ledger) == before
 
 
 async def test_calls_with_one_id_are_each_carried_out_and_answered_once(
@@ -242,8 +248,7 @@ async def test_calls_with_one_id_are_each_carried_out_and_answered_once(
     front.reset(second_fake.root(provider))
 
     assert (await (await start(question)).result()).value == "fine"
-    noted = ledger.read_text().splitlines()
-    assert [noted.count(f"end {place} {question}") for place in (1, 2)] == [1, 1]
+    assert [added(ledger).count(f"{place} {question}") for place in (1, 2)] == [1, 1]
     assert [front.requests[1].count(f"added {place} {question}".encode()) for place in (1, 2)] == [1, 1]
 
 
@@ -256,7 +261,7 @@ async def test_a_fault_after_a_tool_call_does_not_call_the_tool_again(
     front.reset(second_fake.root(provider))
 
     assert (await (await start(question)).result()).value == "fine"
-    assert ledger.read_text().splitlines().count(f"end {question}") == 1
+    assert added(ledger).count(question) == 1
     assert len(front.requests) == 4
 
 
