@@ -81,7 +81,14 @@ class Calls:
     ids: tuple[str, ...] = ()
 
 
-Answer = Refuses | Says | Calls
+@dataclass(frozen=True, slots=True)
+class Breaks:
+    """Begins to stream a text, and ends in the middle of it as that fake does: in good order, or with the connection."""
+
+    text: str
+
+
+Answer = Refuses | Says | Calls | Breaks
 
 
 class Fake(ABC):
@@ -89,10 +96,9 @@ class Fake(ABC):
 
     name: str
 
-    @property
     @abstractmethod
-    def root(self) -> str:
-        """Its address, without a path."""
+    def root(self, section: str) -> str:
+        """The address that stands for a provider's own; `section` is the provider's of the configuration."""
 
     @abstractmethod
     async def script(self, question: str, *answers: Answer) -> None:
@@ -107,9 +113,9 @@ class LLMockFake(Fake):
     def __init__(self, llmock: LLMock) -> None:
         self._llmock = llmock
 
-    @property
-    def root(self) -> str:
-        return self._llmock.url
+    def root(self, section: str) -> str:
+        provider = {"azure": "openai", "google": "gemini"}.get(section, section)
+        return self._llmock.base_url(provider).removesuffix("/v1")
 
     async def script(self, question: str, *answers: Answer) -> None:
         self._llmock.reset().tool_mode("off")
@@ -121,6 +127,8 @@ class LLMockFake(Fake):
                     self._llmock.fail(answer.status, retry_after=answer.retry_after, message=answer.message)
                 case Says():
                     self._llmock.reply(answer.text)
+                case Breaks():
+                    self._llmock.reply(answer.text).truncate(after_chunks=2)
                 case Calls():
                     self._llmock.add(Reply(tool_calls=tuple(LLMockToolCall(*tool) for tool in answer.tools)))
 
@@ -135,36 +143,38 @@ class AIMock(Fake):
 
     name = "aimock"
 
-    def __init__(self, root: str) -> None:
-        self._root = root
+    def __init__(self, address: str) -> None:
+        self.address = address
 
-    @property
-    def root(self) -> str:
-        return self._root
+    def root(self, section: str) -> str:
+        return self.address
 
     async def script(self, question: str, *answers: Answer) -> None:
         fixtures = [
-            {"match": {"userMessage": question, "sequenceIndex": place}, "response": aimock_response(answer)}
+            {"match": {"userMessage": question, "sequenceIndex": place}, **aimock_fixture(answer)}
             for place, answer in enumerate(answers)
         ]
         await anyio.to_thread.run_sync(self._post, "/__aimock/fixtures", {"fixtures": fixtures})
 
     def _post(self, path: str, body: Any) -> None:
-        with urllib.request.urlopen(self._root + path, json.dumps(body).encode(), timeout=ANSWERS_WITHIN) as answered:
+        with urllib.request.urlopen(self.address + path, json.dumps(body).encode(), timeout=ANSWERS_WITHIN) as answered:
             answered.read()
 
 
-def aimock_response(answer: Answer) -> dict[str, Any]:
+def aimock_fixture(answer: Answer) -> dict[str, Any]:
     match answer:
         case Refuses():
             wait = {} if answer.retry_after is None else {"retryAfter": answer.retry_after}
-            return {"error": {"message": answer.message}, "status": answer.status, **wait}
+            return {"response": {"error": {"message": answer.message}, "status": answer.status, **wait}}
         case Says():
-            return {"content": answer.text}
+            return {"response": {"content": answer.text}}
+        case Breaks():
+            return {"response": {"content": answer.text}, "truncateAfterChunks": 2}
         case Calls():
             ids = answer.ids or tuple(f"call_{place}" for place in range(len(answer.tools)))
             tools = zip(answer.tools, ids, strict=True)
-            return {"toolCalls": [{"name": name, "arguments": args, "id": id_} for (name, args), id_ in tools]}
+            calls = [{"name": name, "arguments": args, "id": id_} for (name, args), id_ in tools]
+            return {"response": {"toolCalls": calls}}
 
 
 @asynccontextmanager

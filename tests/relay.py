@@ -28,7 +28,7 @@ class Relay:
     """Each request has a connection of its own.
 
     Attributes:
-        upstream: The address that requests are passed on to.
+        upstream: The address that requests are passed on to; its path goes before theirs.
         faults: What happens to the next answers; after them nothing does.
         hold_from: Which requests, counted from 1, wait until `go` is set; `held` tells that one waits.
         requests: What was asked, heads and bodies.
@@ -88,19 +88,33 @@ class Relay:
     async def _asked(self, request: bytes) -> bytes:
         address = urlsplit(self.upstream)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        method, _, rest = request.partition(b" ")
         try:
-            writer.write(request)
-            return await reader.read()
+            writer.write(method + b" " + address.path.encode() + rest)
+            return await _read(reader)
         finally:
             writer.close()
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
-    """A request, changed so that its connection ends with the answer."""
+    """A request or an answer, changed so that its connection ends with it."""
     head = (await reader.readuntil(b"\r\n\r\n")).rstrip().split(b"\r\n")
-    length = next((int(line[15:]) for line in head if line.lower().startswith(b"content-length:")), 0)
-    kept = [line for line in head if not line.lower().startswith(b"connection:")]
-    return b"\r\n".join([*kept, b"connection: close", b"", await reader.readexactly(length)])
+    values = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in head[1:])}
+    kept = [line for line in head if not line.lower().startswith((b"connection:", b"keep-alive:"))]
+    body = await _chunks(reader) if b"transfer-encoding" in values else b""
+    body += await reader.readexactly(int(values.get(b"content-length", 0)))
+    return b"\r\n".join([*kept, b"connection: close", b"", body])
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    """A chunked body as it is sent; what there is of it, if the connection ends before."""
+    body = b""
+    while not body.endswith(b"0\r\n\r\n"):
+        more = await reader.read(65_536)
+        if not more:
+            return body
+        body += more
+    return body
 
 
 def _bound(address: tuple[str, int]) -> socket.socket:

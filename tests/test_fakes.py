@@ -40,9 +40,9 @@ async def test_it_answers_in_the_order_of_its_script_and_nothing_is_left_of_it(p
     async with aimock(program, tmp_path) as fake, AsyncClient() as http:
         await fake.script("hi", Refuses(429, "slowly", retry_after=2), Says("ho"))
         body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-        answers = [await http.post(f"{fake.root}/v1/chat/completions", json=body) for _ in range(3)]
+        answers = [await http.post(f"{fake.address}/v1/chat/completions", json=body) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [429, 200, 503]
         assert answers[0].headers["retry-after"] == "2"
     with pytest.raises(ConnectError):
         async with AsyncClient() as http:
-            await http.get(fake.root)
+            await http.get(fake.address)

@@ -21,6 +21,14 @@ TOKEN = "planted-token-of-the-ledger"
 LEDGER = Path(__file__).parent.parent / "ledger_server.py"
 TRIES = {"initial_interval": 0.05, "maximum_interval": 0.3, "maximum_attempts": 8}
 
+SECTIONS: dict[str, dict[str, Any]] = {
+    "openai": {"path": "/v1", "options": {"api": "chat"}},
+    "azure": {"path": "/v1", "options": {"api": "responses"}},
+    "anthropic": {},
+    "google": {},
+}
+"""The providers' sections: between them, every API that is spoken."""
+
 BROKEN_CALL = "broken arguments, please"
 EMPTY = "an empty answer, please"
 UNCHECKED: list[dict[str, Any]] = [
@@ -51,12 +59,14 @@ async def second_fake(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerato
         yield made
 
 
-@pytest.fixture(params=["llmock", "aimock"])
+@pytest.fixture
+def first_fake(llmock_server: LLMockServer) -> LLMockFake:
+    return LLMockFake(LLMock(llmock_server))
+
+
+@pytest.fixture(params=["first_fake", "second_fake"], ids=["llmock", "aimock"])
 def fake(request: pytest.FixtureRequest) -> Fake:
-    if request.param == "aimock":
-        return request.getfixturevalue("second_fake")
-    server: LLMockServer = request.getfixturevalue("llmock_server")
-    return LLMockFake(LLMock(server))
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +81,9 @@ async def executor(request: pytest.FixtureRequest, temporal: Path, front: Relay,
     settings: dict[str, Any] = {"execution_engine": request.param}
     if request.param == "temporal":
         settings["temporal"] = {"data_dir": temporal}
-    provider = {"api_key": KEY, "timeout_seconds": 20, "stall_timeout_seconds": 0.5}
-    settings["openai"] = {**provider, "base_url": f"{front.root}/v1"}
+    for section, own in SECTIONS.items():
+        place = {"base_url": front.root + own.get("path", ""), **own.get("options", {})}
+        settings[section] = {"api_key": KEY, "timeout_seconds": 20, "stall_timeout_seconds": 2, **place}
     environment = {"LEDGER_FOLDER": str(ledger.parent), "LEDGER_TOKEN": TOKEN}
     settings["mcp"] = {"servers": {"ledger": {"command": sys.executable, "args": [str(LEDGER)], "env": environment}}}
     settings["workflow_task_retry_policies"] = {"mcp_agent.llm.generate": TRIES}
