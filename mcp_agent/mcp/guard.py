@@ -18,6 +18,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _GONE = signal.SIGUSR1
 CANNOT_RUN = "cannot be run"
+_GRACE = 1.5  # seconds; the SDK kills this process after two, and could not reach what has left its group
 _NOT_RUN = 126  # what shells answer for it
 
 
@@ -61,13 +62,14 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _wait_on(number: int, frame: FrameType | None) -> None:
-    """The signal goes to the whole group: the command ends, and then this does."""
+    """The signal goes to the whole group: the command ends, and then this does; a command that does not is killed."""
+    signal.setitimer(signal.ITIMER_REAL, _GRACE)
 
 
 def _run(command: list[str], guard: int) -> NoReturn:
     """In the child: becomes the command, which does not outlive the guard."""
     try:
-        for number in (_GONE, signal.SIGTERM):
+        for number in (_GONE, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [_GONE, signal.SIGTERM])
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -92,6 +94,7 @@ def main(worker: int, command: list[str]) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, [_GONE, signal.SIGTERM])
     signal.signal(_GONE, _end)
     signal.signal(signal.SIGTERM, _wait_on)
+    signal.signal(signal.SIGALRM, _end)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_PDEATHSIG, _GONE)
     if os.getppid() != worker:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ async def main() -> None:
     match HABIT:
         case "dies at start":
             sys.exit("cannot find my database")
+        case "deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case "never answers":
             await asyncio.Event().wait()
         case "chatters at start":
@@ -80,6 +83,8 @@ async def main() -> None:
     server = Server("odd", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
+    if HABIT == "deaf":  # neither the end of its input nor a signal ends it
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

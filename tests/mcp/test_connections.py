@@ -301,8 +301,9 @@ asyncio.run(main())
     await worker.aclose()
 
 
-async def test_what_a_server_has_started_ends_with_its_connection(tmp_path: Path):
-    async with odd(tmp_path) as server:
+@pytest.mark.parametrize("habit", ["", "deaf"])
+async def test_what_a_server_has_started_ends_with_its_connection(tmp_path: Path, habit: str):
+    async with odd(tmp_path, habit) as server:
         _, grandchild = map(int, (await server.call("parent")).split())
         assert alive(grandchild)
     await until_gone(grandchild)
