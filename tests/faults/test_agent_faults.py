@@ -126,10 +126,10 @@ async def _assert_told_and_over(handle: WorkflowHandle[str], front: Relay, told:
 
 
 async def test_a_provider_that_refuses_connections_is_tried_again_until_it_is_there(
-    start: Start, fake: Fake, front: Relay, provider: str, question: str
+    start: Start, first_fake: LLMockFake, front: Relay, provider: str, question: str
 ):
-    await fake.script(question, FINE)
-    front.reset(fake.root(provider))
+    await first_fake.script(question, FINE)
+    front.reset(first_fake.root(provider))
     await front.refuse()
     handle = await start(question)
 
@@ -188,10 +188,10 @@ async def test_a_fault_that_stays_ends_the_run_at_once_by_its_name(
 
 
 async def test_a_fault_that_does_not_pass_ends_the_run_after_its_attempts(
-    start: Start, fake: Fake, front: Relay, provider: str, question: str
+    start: Start, first_fake: LLMockFake, front: Relay, provider: str, question: str
 ):
-    await fake.script(question, *[Refuses(500)] * TRIES["maximum_attempts"], FINE)
-    front.reset(fake.root(provider))
+    await first_fake.script(question, *[Refuses(500)] * TRIES["maximum_attempts"], FINE)
+    front.reset(first_fake.root(provider))
     handle = await start(question)
 
     with pytest.raises(RunFailedError, match="said the provider") as told:
