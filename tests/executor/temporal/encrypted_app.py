@@ -44,7 +44,7 @@ async def recall() -> list[str]:
     step = current_step()
     assert step is not None
     assert step.history is not None
-    found = [text async for pair in step.history.completed("encrypted.note") for text in pair]
+    found = [text async for _, *texts in step.history.completed("encrypted.note") for text in texts]
     return [text.decode() for text in [*found, *[text async for text in step.history.arguments("encrypted.note")]]]
 
 
