@@ -290,7 +290,7 @@ async def test_a_key_that_the_provider_quotes_is_nowhere_to_be_found(
     assert "Incorrect API key" in (trying.steps[0].last_error or "")
     told_to_people = "\n".join([repr(trying), repr(await handle.describe()), str(told.value), caplog.text])
     stored = await history_of(executor, handle.id)
-    databases = [file for file in temporal.rglob("*") if file.is_file() and file.suffix != ".lock"]
+    databases = [file for file in temporal.rglob("*") if file.is_file() and not file.name.endswith((".lock", "-journal"))]
     kept = b"".join(file.read_bytes() for file in databases) if stored else b""
     assert not stored or question.encode() in kept
     for secret in (KEY, TOKEN):
