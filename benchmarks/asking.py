@@ -1,16 +1,12 @@
 """Workflows of agents that ask a provider's model; `floor/asking.py` is the same with bare temporalio and the bare SDK."""
 
+from benchmarks.floor.looking import look_up
 from benchmarks.greeting import app
 from mcp_agent.agents.agent import Agent
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
 
 INSTRUCTION = "You answer questions in few words, and look up what you do not know."
-
-
-def look_up(question: str) -> str:
-    """Looks up what is known."""
-    return f"about {question}: {'all that is known, ' * 10}"
 
 
 @app.workflow

@@ -17,6 +17,7 @@ from temporalio.client import Client
 
 from benchmarks import asking
 from benchmarks.floor import sdk
+from benchmarks.floor.looking import TOOLS
 from benchmarks.harness import ROOT, Bench, Row, ms, pairs, timed
 from benchmarks.model import MeasuredWorker, cpu, worker
 from benchmarks.running import opened
@@ -24,7 +25,6 @@ from mcp_agent.activities.llm import LLMActivities
 from mcp_agent.config import Settings
 from mcp_agent.executor.step_context import StepContext, entered
 from mcp_agent.workflows.llm.conversation import ConversationStore
-from mcp_agent.workflows.llm.functions import spec_of
 from mcp_agent.workflows.llm.messages import (
     LLM_GENERATE,
     LLMRequest,
@@ -39,7 +39,7 @@ from mcp_agent.workflows.llm.providers import anthropic_request, google_request,
 
 CALLS, ROUNDS = 60, 9
 TURNS, RUN_ROUNDS = 50, 7
-AGENTS, AGENT_TURNS, AGENT_ROUNDS = 32, 10, 5
+AGENTS, AGENT_TURNS, AGENT_ROUNDS = 32, 10, 3
 
 
 @asynccontextmanager
@@ -203,15 +203,20 @@ async def workers(bench: Bench, path: str = "/v1") -> AsyncGenerator[tuple[Measu
 
 
 async def many_agents(bench: Bench) -> list[Row]:
-    """Agents at once on one worker, whose model takes 200 ms for an answer, against as many bare loops."""
-    return [
-        await _against_loops(bench, "/slow/v1", f"{AGENT_TURNS} turns each", "Ask", AGENT_TURNS),
-        await _against_loops(bench, "/slow/calling/v1", f"{AGENT_TURNS} turns with tool calls each", "LookUp"),
-    ]
+    """Agents at once on one worker against as many loops of the bare SDK, and as many runs of the bare worker."""
+    turns, with_tools = f"{AGENT_TURNS} turns each", f"{AGENT_TURNS} turns with tool calls each"
+    rows: list[Row] = []
+    for delay, rounds in ((200, AGENT_ROUNDS), (2_000, 1)):
+        rows += await _against_loops(
+            bench, f"/after-{delay}/v1", f"{turns}, answers after {delay} ms", rounds, "Ask", AGENT_TURNS
+        )
+        path = f"/after-{delay}/calling/v1"
+        rows += await _against_loops(bench, path, f"{with_tools}, answers after {delay} ms", rounds, "LookUp")
+    return rows
 
 
-async def _against_loops(bench: Bench, path: str, what: str, workflow: str, *args: object) -> Row:
-    async with workers(bench, path) as (ours, _, url), _closing(sdk.OpenAI(url)) as bare:
+async def _against_loops(bench: Bench, path: str, what: str, rounds: int, workflow: str, *args: object) -> list[Row]:
+    async with workers(bench, path) as (ours, floor, url), _closing(sdk.OpenAI(url)) as bare:
 
         async def agents() -> float:
             return await _throughput(lambda: ours.run(workflow, *args))
@@ -219,9 +224,16 @@ async def _against_loops(bench: Bench, path: str, what: str, workflow: str, *arg
         async def loops() -> float:
             return await _throughput(lambda: _bare_agent(bare, workflow))
 
-        one, two = await pairs(agents, loops, AGENT_ROUNDS)
-    what = f"{AGENTS} agents at once on one worker, {what}, model calls a second"
-    return Row(what, f"{one:.0f}/s", f"{two:.0f}/s", one / two, 0.9, at_least=True)
+        async def runs() -> float:
+            return await _throughput(lambda: floor.run(workflow, *args))
+
+        one, two = await pairs(agents, loops, rounds)
+        again, three = await pairs(agents, runs, rounds)
+    what = f"{AGENTS} agents at once on one worker, {what}, model calls a second, against"
+    return [
+        Row(f"{what} bare loops", f"{one:.0f}/s", f"{two:.0f}/s", one / two, 0.9, at_least=True),
+        Row(f"{what} a bare worker", f"{again:.0f}/s", f"{three:.0f}/s", again / three, 0.9, at_least=True),
+    ]
 
 
 async def _throughput(agent: Callable[[], Awaitable[object]]) -> float:
@@ -231,10 +243,7 @@ async def _throughput(agent: Callable[[], Awaitable[object]]) -> float:
 async def _bare_agent(bare: sdk.OpenAI, workflow: str) -> None:
     if workflow == "LookUp":
         messages = [{"role": "system", "content": asking.INSTRUCTION}, {"role": "user", "content": "What is known?"}]
-        await bare.loop({"model": "gpt-5.4-mini", "messages": messages, "tools": LOOK_UP})
+        await bare.loop({"model": "gpt-5.4-mini", "messages": messages, "tools": TOOLS})
     else:
         for turn in range(AGENT_TURNS):
             await bare.ask({"model": "gpt-5.4-mini", "messages": _said(turn)}, True)
-
-
-LOOK_UP = openai_chat.to_request(LLMSetup(tools=[spec_of(asking.look_up)]), [], RequestParams(), "gpt-5.4-mini")["tools"]

@@ -1,8 +1,8 @@
 """A fake of the model providers in a process of its own, whose CPU is not counted: `python -m benchmarks.floor.provider`.
 
 Says where it listens. Every answer is the same: OpenAI's chat completions, Anthropic's messages and Gemini, streamed where that
-is asked for. Words anywhere in the path change that: `slow` answers after 200 ms, `calling` asks for a tool until nine results
-are there.
+is asked for. Parts of the path change that: with `after-200` it answers after 200 ms, with `calling` it asks for a tool until
+nine results are there.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 PIECES = 40
 TEXT = ["word "] * PIECES
 TOOL_RESULTS = 9
-DELAY = 0.2
 _STREAM = re.compile(rb'"stream":\s*true')
 _RESULT = re.compile(rb'"role":\s*"tool"')
+_DELAY = re.compile(rb"/after-(\d+)/")
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -76,11 +76,7 @@ def _anthropic() -> tuple[bytes, bytes]:
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         *deltas,
         {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": ended,
-            "usage": {"output_tokens": PIECES},
-        },
+        {"type": "message_delta", "delta": ended, "usage": {"output_tokens": PIECES}},
         {"type": "message_stop"},
     ]
     content = [{"type": "text", "text": "".join(TEXT)}]
@@ -118,8 +114,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             length = _LENGTH.search(head)
             body = await reader.readexactly(int(length[1]) if length else 0)
             path = head.split(b" ", 2)[1].partition(b"?")[0]
-            if b"/slow/" in path:
-                await asyncio.sleep(DELAY)
+            delay = _DELAY.search(path)
+            if delay is not None:
+                await asyncio.sleep(int(delay[1]) / 1000)
             writer.write(answer(path, body))
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

@@ -7,7 +7,7 @@ import time
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from benchmarks.floor.asking import Ask, Models
+from benchmarks.floor.asking import Ask, LookUp, Models
 from benchmarks.floor.counting import Count, step
 from benchmarks.floor.greeting import Greet
 
@@ -20,8 +20,9 @@ def tell_cpu() -> None:
 
 async def main(address: str, queue: str, provider: str | None = None) -> None:
     client = await Client.connect(address)
-    activities = [step, Models(provider).ask] if provider else [step]
-    async with Worker(client, task_queue=queue, workflows=[Count, Greet, Ask], activities=activities):
+    models = Models(provider) if provider else None
+    activities = [step, models.ask, models.next, models.look_up] if models else [step]
+    async with Worker(client, task_queue=queue, workflows=[Count, Greet, Ask, LookUp], activities=activities):
         await asyncio.to_thread(tell_cpu)
 
 
