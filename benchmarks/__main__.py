@@ -9,7 +9,7 @@ import sys
 import warnings
 from datetime import date
 
-from benchmarks import agents, memory, model, running, serving
+from benchmarks import agents, memory, model, model_calls, running, serving
 from benchmarks.harness import Row, bench, table
 
 FAMILIES = {
@@ -27,6 +27,9 @@ FAMILIES = {
     "in_process": model.in_process,
     "replay": model.replay,
     "tool_history": agents.history_of_tools,
+    "model_step": model_calls.in_the_step,
+    "model_run": model_calls.in_a_worker,
+    "many_agents": model_calls.many_agents,
 }
 
 

@@ -61,8 +61,8 @@ class MeasuredWorker:
 
 
 @asynccontextmanager
-async def worker(bench: Bench, client: Client, module: str) -> AsyncGenerator[MeasuredWorker, None]:
-    command = [sys.executable, "-m", module, client.service_client.config.target_host, module]
+async def worker(bench: Bench, client: Client, module: str, *more: str) -> AsyncGenerator[MeasuredWorker, None]:
+    command = [sys.executable, "-m", module, client.service_client.config.target_host, module, *more]
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=bench.environment(), cwd=ROOT)
     try:
         yield MeasuredWorker(process, client, module)

@@ -1,17 +1,24 @@
-"""A worker of this project: `python -m benchmarks.worker HOST:PORT QUEUE`. Answers each line with its CPU seconds."""
+"""A worker of this project: `python -m benchmarks.worker HOST:PORT QUEUE [PROVIDER]`.
+
+Answers each line with its CPU seconds. PROVIDER is the base URL of the model provider.
+"""
 
 import asyncio
 import sys
 
+from benchmarks import asking
 from benchmarks.counting import app
 from benchmarks.floor.worker import tell_cpu
 from mcp_agent.config import Settings
 from mcp_agent.executor.temporal.worker import create_temporal_worker_for_app
 
 
-async def main(address: str, queue: str) -> None:
+async def main(address: str, queue: str, provider: str | None = None) -> None:
+    assert asking.app is app
     host, port = address.rsplit(":", 1)
-    app.use(Settings(execution_engine="temporal", temporal={"host": host, "port": int(port), "task_queue": queue}))
+    openai = {"api_key": "no-key", "base_url": provider}
+    temporal = {"host": host, "port": int(port), "task_queue": queue}
+    app.use(Settings(execution_engine="temporal", temporal=temporal, openai=openai))
     async with create_temporal_worker_for_app(app) as worker:
         serving = asyncio.create_task(worker.run())
         await asyncio.to_thread(tell_cpu)

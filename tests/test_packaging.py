@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import skips
+from tests.providers_http import unused_port
 
 ROOT = Path(__file__).parents[1]
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".mod", ".sum", ""}
@@ -40,6 +41,44 @@ def test_importing_the_package_loads_no_provider_and_no_engine():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.promise("issue: `import mcp_agent` loads no provider SDK; the first call loads one")
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "google"])
+def test_the_first_call_of_a_provider_loads_its_package_and_no_other(provider: str):
+    program = f"""
+import asyncio, pkgutil, sys
+from importlib import import_module
+import mcp_agent.activities, mcp_agent.agents, mcp_agent.workflows.llm
+
+SDKS = ("openai", "anthropic", "google.genai")
+for package in (mcp_agent.activities, mcp_agent.agents, mcp_agent.workflows.llm):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        import_module(module.name)
+print([name for name in SDKS if name in sys.modules])
+
+from mcp_agent.activities.llm import LLMActivities
+from mcp_agent.config import Settings
+from mcp_agent.workflows.llm.messages import LLMRequest, LLMSetup, Message
+
+async def ask():
+    models = LLMActivities(Settings.model_validate({{"{provider}": {{"api_key": "a-planted-key", "base_url": sys.argv[1]}}}}))
+    setup = LLMSetup()
+    asked = LLMRequest(agent="a", provider="{provider}", new=[Message.user("hi")], setup_hash=setup.hash(), setup=setup)
+    try:
+        await models.generate(asked)
+    except Exception as error:
+        print(error.type)
+    await models.aclose()
+
+asyncio.run(ask())
+print([name for name in SDKS if name in sys.modules])
+"""
+    with unused_port() as port:
+        command = [sys.executable, "-c", program, f"http://127.0.0.1:{port}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    package = "google.genai" if provider == "google" else provider
+    assert done.stdout.splitlines() == ["[]", "APIConnectionError", str([package])]
 
 
 def test_the_pinned_versions_cover_every_dependency():

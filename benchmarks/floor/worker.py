@@ -1,4 +1,4 @@
-"""A bare Temporal worker: `python -m benchmarks.floor.worker HOST:PORT QUEUE`. Answers each line with its CPU seconds."""
+"""A bare Temporal worker: `python -m benchmarks.floor.worker HOST:PORT QUEUE [PROVIDER]`. As `benchmarks/worker.py`."""
 
 import asyncio
 import sys
@@ -7,6 +7,7 @@ import time
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from benchmarks.floor.asking import Ask, LookUp, Models
 from benchmarks.floor.counting import Count, step
 from benchmarks.floor.greeting import Greet
 
@@ -17,9 +18,11 @@ def tell_cpu() -> None:
         print(time.process_time(), flush=True)
 
 
-async def main(address: str, queue: str) -> None:
+async def main(address: str, queue: str, provider: str | None = None) -> None:
     client = await Client.connect(address)
-    async with Worker(client, task_queue=queue, workflows=[Count, Greet], activities=[step]):
+    models = Models(provider) if provider else None
+    activities = [step, models.ask, models.next, models.look_up] if models else [step]
+    async with Worker(client, task_queue=queue, workflows=[Count, Greet, Ask, LookUp], activities=activities):
         await asyncio.to_thread(tell_cpu)
 
 

@@ -182,9 +182,7 @@ async def _beating(call: Coroutine[Any, Any, T], step: StepContext | None, parti
         return await call
     task = asyncio.ensure_future(call)
     try:
-        step.heartbeat()
-        while not task.done():
-            await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS)
+        while not (await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS))[0]:
             step.heartbeat(*partial.details())
         return task.result()
     finally:

@@ -279,7 +279,10 @@ class Pulse:
 
 @asynccontextmanager
 async def _alive(info: activity.Info, pulse: Pulse, *, in_thread: bool) -> AsyncGenerator[None, None]:
-    """Heartbeats while the step runs, so that a dead worker is noticed and a cancel arrives at once."""
+    """Heartbeats while the step runs, so that a dead worker is noticed and a cancel arrives soon.
+
+    None at once: each is a request to Temporal and a write in its database, and most steps are done before they need one.
+    """
     if not info.heartbeat_timeout:
         yield
         return
@@ -287,11 +290,11 @@ async def _alive(info: activity.Info, pulse: Pulse, *, in_thread: bool) -> Async
 
     async def beat() -> None:
         while True:
+            await asyncio.sleep(interval)
             if in_thread:  # there Temporal's call waits for this loop: made from here it would block it for ten seconds
                 await asyncio.to_thread(activity.heartbeat, *pulse.details)
             else:
                 activity.heartbeat(*pulse.details)
-            await asyncio.sleep(interval)
 
     beating = asyncio.create_task(beat())
     try:

@@ -32,6 +32,7 @@ from pydantic import (
     field_serializer,
     model_serializer,
 )
+from pydantic.fields import FieldInfo
 
 LLM_GENERATE = "mcp_agent.llm.generate"
 """The name of the step that asks a model. Persisted: never change it."""
@@ -61,11 +62,12 @@ StopReason = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "ref
 def without_defaults(model: BaseModel, dumped: dict[str, Any]) -> dict[str, Any]:
     """A model's fields as they were dumped, but for those that hold their default."""
     fields = type(model).model_fields
-    return {
-        name: value
-        for name, value in dumped.items()
-        if getattr(model, name) != fields[name].get_default(call_default_factory=True)
-    }
+    return {name: value for name, value in dumped.items() if getattr(model, name) != _default(fields[name])}
+
+
+def _default(field: FieldInfo) -> Any:
+    """To compare with, and not to keep: `get_default` alone would copy it."""
+    return field.default if field.default_factory is None else field.get_default(call_default_factory=True)
 
 
 class _Compact(BaseModel):

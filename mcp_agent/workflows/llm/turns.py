@@ -72,6 +72,7 @@ class Turns:
     dialogue: Dialogue
     compaction: Compaction | None = None
     _reached: list[str] = field(default_factory=lambda: [""])
+    _hashed: tuple[LLMSetup, str] | None = None
 
     async def answer(self, new: list[Message], setup: LLMSetup) -> Generation:
         """The model's answer to what is new. Raises MaxTurnsExceeded, BudgetExceeded, WorkflowApplicationError."""
@@ -87,12 +88,14 @@ class Turns:
             thread = await self._compacted(thread, new, setup)
             reply = await self._ask(thread, new, setup)
             replies.append(reply)
-            self.dialogue.thread = thread = thread.after(new, reply, setup.hash())
+            self.dialogue.thread = thread = thread.after(new, reply, self._hash(setup))
             calls = reply.message.tool_uses
             if not calls or reply.stop_reason not in ("tool_use", *COMPLETE):
                 return Generation(replies)
             new = [Message.user(await self._call_all(calls))]
-            setup = setup.model_copy(update={"tools": await self.agent.tool_specs()})  # a call may have changed them
+            tools = await self.agent.tool_specs()
+            if tools != setup.tools:  # a call may have changed them
+                setup = setup.model_copy(update={"tools": tools})
         raise MaxTurnsExceeded(self.agent.name, len(replies), self._reached[-1])
 
     async def _compacted(self, thread: Thread, new: list[Message], setup: LLMSetup) -> Thread:
@@ -115,7 +118,7 @@ class Turns:
         for spending in self._spendings():
             spending.check(self._reached[-1])
         on = host()
-        setup_hash = setup.hash()
+        setup_hash = self._hash(setup)
         request = LLMRequest(
             conversation="" if self.conversation == self.agent.name else self.conversation,
             agent=self.agent.name,
@@ -154,6 +157,12 @@ class Turns:
         known = RequestParams(model=self.params.model, timeout_seconds=self.params.timeout_seconds)
         apart = replace(self, params=sampling_params(asked).over(known))
         return sampling_result(await apart._ask(Thread(), sampled_messages(asked), LLMSetup(instruction=asked.system_prompt)))  # noqa: SLF001
+
+    def _hash(self, setup: LLMSetup) -> str:
+        """The setup's, which takes a while with many tools and is asked for twice a turn."""
+        if self._hashed is None or self._hashed[0] is not setup:
+            self._hashed = (setup, setup.hash())
+        return self._hashed[1]
 
     def _spendings(self) -> tuple[Spending, Spending]:
         return self.agent.spending, host().spending

@@ -34,6 +34,10 @@ _HINTS = {
     404: "Check the model's name, `{section}.base_url` and `{section}.api`.",
 }
 
+_NEEDED = frozenset({"messages", "input"})
+"""Arguments that the SDK asks for."""
+_LONG = _NEEDED | {"tools"}
+
 
 class _Stream(Protocol):
     """Puts a stream together into the answer as it is when it is not streamed."""
@@ -148,7 +152,7 @@ class OpenAIClient(SDKClient):
         context: CallContext,
     ) -> ProviderReply:
         api = self.api(messages, params)
-        request = api.to_request(setup, messages, params, model, own=self.own)
+        request = _as_it_is(api.to_request(setup, messages, params, model, own=self.own))
         if context.on_text is None:
             raw = await api.resource(client).with_raw_response.create(**request, timeout=self._timeout(streamed=False))
             return api.from_response(self._parsed(raw.http_response.content), model)
@@ -212,6 +216,14 @@ class OpenAIClient(SDKClient):
             retryable=False if error.code in UNREPEATABLE else None,
             retry_after=retry_after(error.response.headers),
         )
+
+
+def _as_it_is(request: JSON) -> JSON:
+    """The request with what is long as `extra_body`: all else the SDK translates, which costs more than the rest of the call."""
+    long = {name: value for name, value in request.items() if name in _LONG}
+    short = {name: value for name, value in request.items() if name not in _LONG}
+    needed = {name: () for name in long if name in _NEEDED}
+    return {**short, **needed, "extra_body": {**long, **request.get("extra_body", {})}}
 
 
 def _needs_chat(messages: list[Message], params: RequestParams) -> bool:
