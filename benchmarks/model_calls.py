@@ -35,7 +35,9 @@ from mcp_agent.workflows.llm.messages import (
     ToolSpec,
     tool_use,
 )
-from mcp_agent.workflows.llm.providers import anthropic_request, google_request, openai_chat
+from mcp_agent.workflows.llm.providers.anthropic import request as anthropic_request
+from mcp_agent.workflows.llm.providers.google import request as google_request
+from mcp_agent.workflows.llm.providers.openai import chat as openai_chat
 
 CALLS, ROUNDS = 60, 9
 TURNS, RUN_ROUNDS = 50, 7

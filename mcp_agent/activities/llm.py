@@ -11,12 +11,12 @@ from mcp_agent.executor.runs import partial_text_details
 from mcp_agent.executor.step_context import StepContext, current_step
 from mcp_agent.workflows.llm.conversation import ConversationStore, Resolved
 from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, RequestParams, head_hash
-from mcp_agent.workflows.llm.providers.anthropic import AnthropicClient
-from mcp_agent.workflows.llm.providers.azure import AzureClient
+from mcp_agent.workflows.llm.providers.anthropic.client import AnthropicClient
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderClient, ProviderError, ProviderReply
 from mcp_agent.workflows.llm.providers.client import ClientSettings, SDKClient
-from mcp_agent.workflows.llm.providers.google import GoogleClient, GoogleSettings
-from mcp_agent.workflows.llm.providers.openai import OpenAIClient
+from mcp_agent.workflows.llm.providers.google.client import GoogleClient, GoogleSettings
+from mcp_agent.workflows.llm.providers.openai.azure import AzureClient
+from mcp_agent.workflows.llm.providers.openai.client import OpenAIClient
 from mcp_agent.workflows.llm.providers.scripted import ScriptedClient, ScriptedSettings
 
 __all__ = ["HEARTBEAT_SECONDS", "LLM_GENERATE", "LLMActivities", "LLMSettings"]

@@ -34,7 +34,7 @@ from mcp_agent.workflows.llm.messages import (
     head_hash,
     invalid_input,
 )
-from mcp_agent.workflows.llm.providers.anthropic import AnthropicClient
+from mcp_agent.workflows.llm.providers.anthropic.client import AnthropicClient
 from mcp_agent.workflows.llm.providers.base import CallContext
 
 pytestmark = pytest.mark.anyio

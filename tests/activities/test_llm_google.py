@@ -24,7 +24,7 @@ from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.observability.pricing import price_per_token
 from mcp_agent.workflows.llm.messages import LLMRequest, LLMResponse, LLMSetup, Message, RequestParams, ToolSpec
 from mcp_agent.workflows.llm.providers.base import CallContext
-from mcp_agent.workflows.llm.providers.google import GoogleClient
+from mcp_agent.workflows.llm.providers.google.client import GoogleClient
 from tests.activities.google_http import GeminiServer, gemini_server, http, refused, said, says, sse, stalls_after, writes
 
 pytestmark = pytest.mark.anyio

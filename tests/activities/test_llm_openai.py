@@ -22,9 +22,9 @@ from mcp_agent.observability.pricing import cost_of
 from mcp_agent.workflows.llm.augmented_llm_azure import AzureAugmentedLLM
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams, Usage
-from mcp_agent.workflows.llm.providers.azure import AzureClient
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderReply
-from mcp_agent.workflows.llm.providers.openai import CHAT, RESPONSES, OpenAIClient
+from mcp_agent.workflows.llm.providers.openai.azure import AzureClient
+from mcp_agent.workflows.llm.providers.openai.client import CHAT, RESPONSES, OpenAIClient
 from tests.model_calls import KEY, SETUP, activities, ask, failure, in_step, request
 from tests.providers_http import Respond, http, raw_server, sse, writes
 

@@ -33,9 +33,9 @@ from mcp_agent.workflows.llm.messages import (
     invalid_input,
     tool_use,
 )
-from mcp_agent.workflows.llm.providers.anthropic import AnthropicClient
-from mcp_agent.workflows.llm.providers.anthropic_request import to_request, with_prefix
-from mcp_agent.workflows.llm.providers.anthropic_response import StreamedAnswer, from_response
+from mcp_agent.workflows.llm.providers.anthropic.client import AnthropicClient
+from mcp_agent.workflows.llm.providers.anthropic.request import to_request, with_prefix
+from mcp_agent.workflows.llm.providers.anthropic.response import StreamedAnswer, from_response
 from mcp_agent.workflows.llm.providers.base import ProviderError
 
 MODEL = "claude-sonnet-5-5"

@@ -33,8 +33,8 @@ from mcp_agent.workflows.llm.messages import (
     tool_use,
 )
 from mcp_agent.workflows.llm.providers.base import ProviderError, ProviderReply
-from mcp_agent.workflows.llm.providers.google import GoogleClient, from_response, to_request
-from mcp_agent.workflows.llm.providers.google_request import adapted_schema, generation
+from mcp_agent.workflows.llm.providers.google.client import GoogleClient, from_response, to_request
+from mcp_agent.workflows.llm.providers.google.request import adapted_schema, generation
 
 NEW, OLD = "gemini-3.8-flash", "gemini-2.5-flash"
 SKIP = base64.b64encode(b"skip_thought_signature_validator").decode()

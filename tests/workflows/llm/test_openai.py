@@ -31,8 +31,8 @@ from mcp_agent.workflows.llm.messages import (
     tool_use,
 )
 from mcp_agent.workflows.llm.providers.base import ProviderError
-from mcp_agent.workflows.llm.providers.openai_chat import from_response, to_request
-from mcp_agent.workflows.llm.providers.openai_content import reasons
+from mcp_agent.workflows.llm.providers.openai.chat import from_response, to_request
+from mcp_agent.workflows.llm.providers.openai.content import reasons
 
 
 def request(

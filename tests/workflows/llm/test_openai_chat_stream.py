@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mcp_agent.workflows.llm.messages import Usage, invalid_input
 from mcp_agent.workflows.llm.providers.base import ProviderError, ProviderReply
-from mcp_agent.workflows.llm.providers.openai_chat import from_response
-from mcp_agent.workflows.llm.providers.openai_chat_stream import ChatStream
+from mcp_agent.workflows.llm.providers.openai.chat import from_response
+from mcp_agent.workflows.llm.providers.openai.chat_stream import ChatStream
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "completion_tokens_details": {"reasoning_tokens": 2}}
 

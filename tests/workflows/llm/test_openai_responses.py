@@ -29,10 +29,10 @@ from mcp_agent.workflows.llm.messages import (
     invalid_input,
     tool_use,
 )
-from mcp_agent.workflows.llm.providers import openai_chat
 from mcp_agent.workflows.llm.providers.base import ProviderError
-from mcp_agent.workflows.llm.providers.openai_responses import from_response, to_request
-from mcp_agent.workflows.llm.providers.openai_responses_stream import ResponsesStream
+from mcp_agent.workflows.llm.providers.openai import chat as chat_api
+from mcp_agent.workflows.llm.providers.openai.responses import from_response, to_request
+from mcp_agent.workflows.llm.providers.openai.responses_stream import ResponsesStream
 
 
 def request(
@@ -393,7 +393,7 @@ def test_reasoning_that_openai_would_have_to_look_up_is_sent_only_where_it_is_st
 def test_a_conversation_goes_on_when_the_api_is_switched():
     call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}
     chat = {"message": {"content": "Adding.", "tool_calls": [call], "reasoning_content": "hm"}, "finish_reason": "tool_calls"}
-    by_chat = openai_chat.from_response({"choices": [chat]}, "m").message
+    by_chat = chat_api.from_response({"choices": [chat]}, "m").message
     by_responses = said(thinks(), says("Adding."), calls('{"a":1}', "1"))
     result = Message.user([ToolResultContent(tool_use_id="1", content=[TextContent(text="2")])])
 
@@ -402,7 +402,7 @@ def test_a_conversation_goes_on_when_the_api_is_switched():
         {"type": "function_call", "call_id": "1", "name": "add", "arguments": '{"a":1}'},
         {"type": "function_call_output", "call_id": "1", "output": "2"},
     ]
-    asked = openai_chat.to_request(LLMSetup(), [by_responses, result], RequestParams(), "m")["messages"]
+    asked = chat_api.to_request(LLMSetup(), [by_responses, result], RequestParams(), "m")["messages"]
     assert asked == [
         {"role": "assistant", "content": "Adding.", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "1", "content": "2"},

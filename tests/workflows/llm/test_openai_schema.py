@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from mcp_agent.workflows.llm.providers.openai_schema import strict
+from mcp_agent.workflows.llm.providers.openai.schema import strict
 
 
 class Colour(Enum):

@@ -9,7 +9,7 @@ from typing import Any, cast
 from mcp_types import TextContent, ToolUseContent
 
 from mcp_agent.workflows.llm.messages import Block, Message, StopReason, Usage, tool_use
-from mcp_agent.workflows.llm.providers.anthropic_data import JSON, NAMESPACE, THOUGHTS, as_object
+from mcp_agent.workflows.llm.providers.anthropic.data import JSON, NAMESPACE, THOUGHTS, as_object
 from mcp_agent.workflows.llm.providers.base import (
     ProviderError,
     ProviderReply,

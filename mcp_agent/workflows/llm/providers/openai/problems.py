@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from mcp_agent.workflows.llm.providers.base import ProviderError
-from mcp_agent.workflows.llm.providers.openai_content import JSON, as_dict
+from mcp_agent.workflows.llm.providers.openai.content import JSON, as_dict
 
 UNREPEATABLE = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes of errors with status 429 that waiting does not mend."""

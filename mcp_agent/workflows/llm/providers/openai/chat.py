@@ -27,7 +27,7 @@ from mcp_agent.workflows.llm.messages import (
     tool_use,
 )
 from mcp_agent.workflows.llm.providers.base import ProviderReply, clean, tool_arguments, unique_id
-from mcp_agent.workflows.llm.providers.openai_content import (
+from mcp_agent.workflows.llm.providers.openai.content import (
     JSON,
     NOT_CARRIED_OUT,
     Media,
@@ -44,7 +44,7 @@ from mcp_agent.workflows.llm.providers.openai_content import (
     text_in,
     unsupported,
 )
-from mcp_agent.workflows.llm.providers.openai_problems import error_in, incomplete
+from mcp_agent.workflows.llm.providers.openai.problems import error_in, incomplete
 
 NAMESPACE = "openai"
 

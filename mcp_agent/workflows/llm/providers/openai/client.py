@@ -1,6 +1,6 @@
 """The client of OpenAI's APIs: of OpenAI, and of every server that speaks them.
 
-What is said is translated in `openai_chat` and `openai_responses`; Azure's client is in `azure`.
+What is said is translated in `chat` and `responses`; Azure's client is in `azure`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
-from mcp_agent.workflows.llm.providers import openai_chat, openai_responses
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderError, ProviderReply, retry_after
 from mcp_agent.workflows.llm.providers.client import SDKClient
 from mcp_agent.workflows.llm.providers.models import Traits
-from mcp_agent.workflows.llm.providers.openai_chat_stream import ChatStream
-from mcp_agent.workflows.llm.providers.openai_content import JSON, as_dict, media_in
-from mcp_agent.workflows.llm.providers.openai_problems import UNREPEATABLE, error_in, not_json
-from mcp_agent.workflows.llm.providers.openai_responses_stream import ResponsesStream
+from mcp_agent.workflows.llm.providers.openai import chat, responses
+from mcp_agent.workflows.llm.providers.openai.chat_stream import ChatStream
+from mcp_agent.workflows.llm.providers.openai.content import JSON, as_dict, media_in
+from mcp_agent.workflows.llm.providers.openai.problems import UNREPEATABLE, error_in, not_json
+from mcp_agent.workflows.llm.providers.openai.responses_stream import ResponsesStream
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -69,15 +69,15 @@ class API(NamedTuple):
 
 
 CHAT = API(
-    openai_chat.to_request,
-    openai_chat.from_response,
+    chat.to_request,
+    chat.from_response,
     ChatStream,
     {"stream": True, "stream_options": {"include_usage": True}},
     attrgetter("chat.completions"),
 )
 RESPONSES = API(
-    openai_responses.to_request,
-    openai_responses.from_response,
+    responses.to_request,
+    responses.from_response,
     ResponsesStream,
     {"stream": True},
     attrgetter("responses"),

@@ -9,9 +9,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
-from mcp_agent.workflows.llm.providers.anthropic_data import JSON, as_object
-from mcp_agent.workflows.llm.providers.anthropic_request import with_prefix
-from mcp_agent.workflows.llm.providers.anthropic_response import StreamedAnswer, failed, from_response, incomplete
+from mcp_agent.workflows.llm.providers.anthropic.data import JSON, as_object
+from mcp_agent.workflows.llm.providers.anthropic.request import with_prefix
+from mcp_agent.workflows.llm.providers.anthropic.response import StreamedAnswer, failed, from_response, incomplete
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderError, ProviderReply, clean
 from mcp_agent.workflows.llm.providers.client import SDKClient
 from mcp_agent.workflows.llm.providers.models import ModelTraits, Traits

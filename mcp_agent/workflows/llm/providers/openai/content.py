@@ -21,7 +21,7 @@ from pydantic_core import to_json
 
 from mcp_agent.workflows.llm.messages import Block, Message, ToolSpec
 from mcp_agent.workflows.llm.providers.base import ProviderError
-from mcp_agent.workflows.llm.providers.openai_schema import strict
+from mcp_agent.workflows.llm.providers.openai.schema import strict
 
 JSON = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mcp_agent.workflows.llm.providers.anthropic_data import JSON
+from mcp_agent.workflows.llm.providers.anthropic.data import JSON
 from mcp_agent.workflows.llm.providers.base import ProviderError
 
 _NAME = re.compile(r"claude-(?:([a-z]+)-)?(\d+)(?:[-.](\d{1,2})(?!\d))?")

@@ -21,7 +21,7 @@ from pydantic_core import to_json
 
 from mcp_agent.workflows.llm.messages import Block, LLMSetup, Message, RequestParams, ToolSpec
 from mcp_agent.workflows.llm.providers.base import ProviderError
-from mcp_agent.workflows.llm.providers.google_json import JSON, NAMESPACE, as_dict, merged
+from mcp_agent.workflows.llm.providers.google.problems import JSON, NAMESPACE, as_dict, merged
 
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
 _NEWEST = (99, 0)

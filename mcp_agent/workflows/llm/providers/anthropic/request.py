@@ -23,9 +23,9 @@ from mcp_types import (
 from pydantic_core import to_json
 
 from mcp_agent.workflows.llm.messages import Block, LLMSetup, Message, RequestParams, ToolSpec
-from mcp_agent.workflows.llm.providers.anthropic_data import JSON, THOUGHTS, as_object, own_data
-from mcp_agent.workflows.llm.providers.anthropic_models import Claude
-from mcp_agent.workflows.llm.providers.anthropic_schema import Inexpressible, accepted_schema
+from mcp_agent.workflows.llm.providers.anthropic.data import JSON, THOUGHTS, as_object, own_data
+from mcp_agent.workflows.llm.providers.anthropic.models import Claude
+from mcp_agent.workflows.llm.providers.anthropic.schema import Inexpressible, accepted_schema
 from mcp_agent.workflows.llm.providers.base import ProviderError
 
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, cast
 
-from mcp_agent.workflows.llm.providers.anthropic_data import JSON
+from mcp_agent.workflows.llm.providers.anthropic.data import JSON
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _MOST_OPTIONAL = 24

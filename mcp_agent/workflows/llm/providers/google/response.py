@@ -11,7 +11,7 @@ from mcp_types import AudioContent, ImageContent, TextContent, ToolUseContent
 
 from mcp_agent.workflows.llm.messages import Block, InvalidInput, Message, StopReason, Usage, tool_use
 from mcp_agent.workflows.llm.providers.base import ProviderError, ProviderReply, clean, tool_arguments, unique_id
-from mcp_agent.workflows.llm.providers.google_json import (
+from mcp_agent.workflows.llm.providers.google.problems import (
     JSON,
     NAMESPACE,
     as_dict,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from urllib.parse import urlsplit
 
 from mcp_agent.workflows.llm.providers.models import ModelTraits
-from mcp_agent.workflows.llm.providers.openai import OpenAIClient
+from mcp_agent.workflows.llm.providers.openai.client import OpenAIClient
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
