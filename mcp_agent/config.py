@@ -11,114 +11,61 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mcp_agent.config_downstream import MCPAuthSettings, MCPServerSettings, MCPSettings
 from mcp_agent.config_problems import describe
+from mcp_agent.config_providers import (
+    AzureSettings,
+    GoogleSettings,
+    ModelSettings,
+    OpenAISettings,
+    ProviderSettings,
+    ScriptedSettings,
+)
+from mcp_agent.config_section import Seconds, Section
+from mcp_agent.config_temporal import (
+    DataConverterSettings,
+    RetryPolicySettings,
+    TemporalAuthSettings,
+    TemporalSettings,
+    TLSSettings,
+)
 from mcp_agent.errors import ConfigError
-from mcp_agent.executor.retry import RetryPolicies, RetryPolicy
+from mcp_agent.executor.retry import RetryPolicies
+
+__all__ = [
+    "AzureSettings",
+    "DataConverterSettings",
+    "GoogleSettings",
+    "LoggerSettings",
+    "MCPAuthSettings",
+    "MCPServerSettings",
+    "MCPSettings",
+    "ModelSettings",
+    "OpenAISettings",
+    "ProviderSettings",
+    "RetryPolicySettings",
+    "ScriptedSettings",
+    "ServerSettings",
+    "Settings",
+    "TLSSettings",
+    "TemporalAuthSettings",
+    "TemporalSettings",
+    "load_settings",
+]
 
 CONFIG_NAMES = ("mcp_agent.config.yaml", "mcp_agent.config.yml")
 SECRETS_NAMES = ("mcp_agent.secrets.yaml", "mcp_agent.secrets.yml")
 ENV_PREFIX = "MCP_AGENT__"
 
-Seconds = Annotated[float, Field(gt=0)]
-LONGEST_CALL = 23 * 3600.0  # a step that makes one has a day
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-class RetryPolicySettings(_Section):
-    """Retries of a step; intervals in seconds. See `RetryPolicy`."""
-
-    initial_interval: Seconds = 1
-    maximum_interval: Seconds | None = None
-    backoff_coefficient: float = Field(default=2, ge=1)
-    maximum_attempts: int = Field(default=0, ge=0)
-    non_retryable_error_types: list[str] | None = None
-
-    def as_policy(self) -> RetryPolicy:
-        return RetryPolicy(
-            initial_interval=timedelta(seconds=self.initial_interval),
-            maximum_interval=None if self.maximum_interval is None else timedelta(seconds=self.maximum_interval),
-            backoff_coefficient=self.backoff_coefficient,
-            maximum_attempts=self.maximum_attempts,
-            non_retryable_error_types=self.non_retryable_error_types,
-        )
-
-
-class TLSSettings(_Section):
-    """Paths of PEM files for a connection to Temporal, and the name its certificate is for."""
-
-    client_cert_path: Path | None = None
-    client_key_path: Path | None = None
-    ca_cert_path: Path | None = None
-    server_name: str | None = None
-
-
-class DataConverterSettings(_Section):
-    """Encryption of what is stored with runs on Temporal.
-
-    Attributes:
-        encryption_key: 32 bytes in base64; what is stored from now on is encrypted with it.
-        compress: Compress before encrypting what becomes smaller by it.
-        previous_keys: Keys that older runs were encrypted with; they only decrypt.
-    """
-
-    encryption_key: SecretStr
-    codec: Literal["aes256gcm"] = "aes256gcm"
-    compress: bool = False
-    previous_keys: list[SecretStr] = []
-
-
-class TemporalAuthSettings(_Section):
-    """Temporal Cloud's API key; `namespace` must be the section's own."""
-
-    api_key: SecretStr | None = None
-    namespace: str | None = None
-
-
-class TemporalSettings(_Section):
-    """Where runs live. Without a `host`, this package brings its own Temporal.
-
-    Attributes:
-        task_queue: The app's name by default (on the embedded server made unique by the configuration's path).
-        binary: The `temporal` program for the embedded server.
-        data_dir: Where the embedded server keeps its database.
-        worker_versioning: Whether workers tell Temporal which build of the code they have, so that the one that was started
-            last runs all workflows. By default on the embedded server only: on another one it may not be allowed.
-        passthrough_modules: Modules that workflow code may import as they are, instead of anew for each run.
-    """
-
-    host: str | None = None
-    port: int = Field(default=7233, gt=0, lt=65536)
-    namespace: str = "default"
-    task_queue: str | None = Field(default=None, min_length=1)
-    max_concurrent_activities: int | None = Field(default=None, gt=0)
-    tls: bool | TLSSettings | None = None
-    data_converter: DataConverterSettings | None = None
-    retry_policy: RetryPolicySettings | None = None
-    auth: TemporalAuthSettings | None = None
-    binary: Path | None = None
-    data_dir: Path | None = None
-    worker_versioning: bool | None = None
-    passthrough_modules: list[str] = []
-
-    @model_validator(mode="after")
-    def _one_namespace(self) -> TemporalSettings:
-        if self.auth is not None and self.auth.namespace not in (None, self.namespace):
-            raise ValueError(f"`auth.namespace` is `{self.auth.namespace}`, `namespace` is `{self.namespace}`: give one.")
-        return self
-
-
-class LoggerSettings(_Section):
+class LoggerSettings(Section):
     """Logs go to standard error (`console`) or to a file, never to standard output, which is the protocol's."""
 
     transports: list[Literal["console", "file", "none"]] = ["console"]
@@ -132,185 +79,7 @@ class LoggerSettings(_Section):
         return self
 
 
-class MCPAuthSettings(_Section):
-    """How a downstream server over HTTP knows us: a token that is given, or tokens from an OAuth server.
-
-    Attributes:
-        bearer_token: Sent as it is.
-        client_id: Of an OAuth client; with `client_secret` it gets tokens for itself (client credentials).
-        refresh_token: Gets tokens instead of the client's own credentials.
-        token_url: Where tokens are given out. Credentials go there and nowhere else.
-        issuer: The OAuth server, which says itself (RFC 8414) where it gives out tokens; instead of `token_url`.
-        scopes: Asked for with each token.
-        resource: What the tokens are for (RFC 8707); the server's `url` by default.
-        client_authentication: Whether the client's credentials travel in a header (`basic`) or in the form (`post`).
-    """
-
-    bearer_token: SecretStr | None = None
-    client_id: str | None = None
-    client_secret: SecretStr | None = None
-    refresh_token: SecretStr | None = None
-    token_url: str | None = None
-    issuer: str | None = None
-    scopes: list[str] = []
-    resource: str | None = None
-    client_authentication: Literal["basic", "post"] = "basic"
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> MCPAuthSettings:
-        if self.bearer_token is not None:
-            others = self.model_fields_set - {"bearer_token"}
-            if others:
-                raise ValueError(f"`{min(others)}` does not go with `bearer_token`: leave one of them out.")
-            return self
-        if self.client_id is None:
-            raise ValueError("give a `bearer_token`, or a `client_id` with what belongs to it.")
-        if self.client_secret is None and self.refresh_token is None:
-            raise ValueError("`client_id` needs a `client_secret` or a `refresh_token`.")
-        if (self.token_url is None) == (self.issuer is None):
-            raise ValueError("say where tokens are given out, with `token_url` or with `issuer`, one of the two.")
-        return self
-
-
-class MCPServerSettings(_Section):
-    """A downstream MCP server: a `command` to run, or a `url`.
-
-    Attributes:
-        env: Added to a small safe environment; the process does not inherit everything.
-        transport: `stdio` for a command, `streamable_http` for a url, unless said.
-        protocol: `auto` speaks the newest revision that the server knows; `legacy` begins with `initialize`, as servers from
-            before 2026 want it.
-        headers: Sent with each request to a `url`.
-        auth: For a `url`.
-        connect_timeout_seconds: The longest that a server may take to start and greet.
-        call_timeout_seconds: The longest that one operation may take; the time that a person takes does not count.
-        idle_timeout_seconds: A connection that is not used for longer is closed.
-        ask_timeout_seconds: How long a call is held open for a person, for a server that cannot be asked again later.
-        allowed_tools: Only these are shown to models; all by default.
-        roots: Folders that the server is told it may work in.
-        elicitation: Whether the server may ask the run's person.
-        sampling: Whether the server may ask the agent's model.
-    """
-
-    command: str | None = None
-    args: list[str] = []
-    env: dict[str, SecretStr] = {}
-    cwd: Path | None = None
-    url: str | None = None
-    transport: Literal["stdio", "sse", "streamable_http"] | None = None
-    protocol: Literal["auto", "legacy"] = "auto"
-    headers: dict[str, SecretStr] = {}
-    auth: MCPAuthSettings | None = None
-    connect_timeout_seconds: Seconds = 30
-    call_timeout_seconds: Annotated[float, Field(gt=0, le=LONGEST_CALL)] = 60
-    idle_timeout_seconds: Seconds = 300
-    ask_timeout_seconds: Seconds = 3600
-    allowed_tools: list[str] | None = None
-    roots: list[Path] = []
-    elicitation: bool = True
-    sampling: bool = True
-
-    @model_validator(mode="after")
-    def _one_way(self) -> MCPServerSettings:
-        if (self.command is None) == (self.url is None):
-            raise ValueError("give a `command` to run or a `url` to reach, one of the two.")
-        if (self.transport == "stdio") != (self.command is not None) and self.transport is not None:
-            raise ValueError(f"`transport: {self.transport}` does not go with `{'command' if self.command else 'url'}`.")
-        only = ("headers", "auth") if self.command is not None else ("args", "env", "cwd")
-        given = [key for key in only if getattr(self, key)]
-        if given:
-            raise ValueError(f"`{given[0]}` does not go with `{'command' if self.command else 'url'}`: leave it out.")
-        return self
-
-
-class MCPSettings(_Section):
-    """Downstream MCP servers by name, as agents call them in `server_names`."""
-
-    servers: dict[str, MCPServerSettings] = {}
-
-
-class ModelSettings(_Section):
-    """A model among which `RequestParams.model_preferences` chooses; 1 is best. What it costs is known from its price."""
-
-    intelligence: float = Field(default=0.5, ge=0, le=1)
-    speed: float = Field(default=0.5, ge=0, le=1)
-
-
-class ProviderSettings(_Section):
-    """A model provider. Keys are read from the provider's usual variable too, such as `OPENAI_API_KEY`.
-
-    Attributes:
-        api_key: Goes to the provider and nowhere else.
-        base_url: Another address than the provider's own.
-        default_model: For calls that name none.
-        models: For calls that say what they prefer; this package's own list by default.
-        timeout_seconds: The longest that one attempt may take.
-        stall_timeout_seconds: The longest that an answer may be silent while it is streamed.
-        stream: Whether answers come piece by piece, so that whoever watches a run sees them grow.
-        prompt_caching: Whether long beginnings are marked for the provider's cache, where its API has marks.
-    """
-
-    api_key: SecretStr | None = None
-    base_url: str | None = None
-    default_model: str | None = None
-    models: dict[str, ModelSettings] = {}
-    timeout_seconds: Seconds | None = None
-    stall_timeout_seconds: Seconds = 120
-    stream: bool = True
-    prompt_caching: bool = True
-
-
-class OpenAISettings(ProviderSettings):
-    """OpenAI, and whatever speaks its API.
-
-    Attributes:
-        api: `responses`, or `chat` (completions). `auto`: `responses` at OpenAI's own address, except for what only `chat`
-            can do (stop sequences, sound), and `chat` elsewhere.
-        organization: Sent with each request, as is `project`.
-    """
-
-    api: Literal["auto", "chat", "responses"] = "auto"
-    organization: str | None = None
-    project: str | None = None
-
-
-class AzureSettings(ProviderSettings):
-    """OpenAI's models on Azure.
-
-    Attributes:
-        base_url: The resource's endpoint, such as `https://my-resource.openai.azure.com`.
-        api_version: Of Azure's dated API; without one its v1 API is spoken, which needs none.
-        api: As for OpenAI; `auto` is `chat`.
-        ad_token: An Entra ID token instead of `api_key`.
-    """
-
-    api: Literal["auto", "chat", "responses"] = "auto"
-    api_version: str | None = None
-    ad_token: SecretStr | None = None
-
-
-class GoogleSettings(ProviderSettings):
-    """Gemini, with an API key or on Vertex AI.
-
-    Attributes:
-        vertexai: Whether to use Vertex AI: with the machine's Google credentials for the `project`, or without a project
-            with an express-mode `api_key`.
-        project: The Google Cloud project, for Vertex AI.
-        location: Its region, such as `europe-west4`; `global` by default.
-    """
-
-    vertexai: bool = False
-    project: str | None = None
-    location: str | None = None
-
-
-class ScriptedSettings(_Section):
-    """A scripted model (`mcp_agent.testing`) that stands in for every provider when `file` is given."""
-
-    file: Path | None = None
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """The MCP server.
 
     Attributes:
