@@ -38,7 +38,11 @@ async def until_file(path: Path, text: str = "") -> None:
     async def there() -> bool:
         return path.exists() and text in path.read_text()
 
-    await until(there)
+    try:
+        await until(there)
+    except TimeoutError:
+        held = path.read_text() if path.exists() else "nothing: it is not there"
+        raise AssertionError(f"`{path.name}` holds no `{text}`, but {held}") from None
 
 
 def alive(pid: int) -> bool:
