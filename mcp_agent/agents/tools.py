@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 from mcp_types import ContentBlock, TextContent, ToolResultContent, ToolUseContent
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,16 +34,27 @@ FUNCTION_CALL = StepOptions(start_to_close_timeout=timedelta(minutes=10), retry_
 HUMAN_INPUT = "human_input"
 
 
+class Outcome(NamedTuple):
+    """What came of a call.
+
+    Attributes:
+        content: What the model is told.
+        is_error: Whether it is the tool's own error.
+        recorded: Whether one of the steps in `RESULT_STEPS` has given just this content.
+    """
+
+    content: list[ContentBlock]
+    is_error: bool = False
+    recorded: bool = False
+
+
 class AgentTool(ABC):
     """One tool of an agent.
 
     Attributes:
         spec: How a model sees it.
         names: What approval rules may call it, the most exact first.
-        recorded: Whether its result is that of one of the steps in `RESULT_STEPS`.
     """
-
-    recorded: ClassVar[bool] = False
 
     def __init__(self, spec: ToolSpec, names: Sequence[str]) -> None:
         self.spec = spec
@@ -57,35 +68,35 @@ class AgentTool(ABC):
             sample: Has a model answer for a downstream server that asks for that.
         """
         try:
-            content, is_error = await self._carry_out(call, sample)
+            outcome = await self._carry_out(call, sample)
         except InvalidArguments as error:
             return tool_error(call, f"The arguments of `{call.name}` do not fit: {error}")
         except WorkflowApplicationError as error:
             return tool_error(call, f"Tool `{call.name}` failed ({error.type}): {error.message}")
-        if self.recorded:
-            return recorded(call, content, is_error=is_error)
-        return ToolResultContent(tool_use_id=call.id, content=content, is_error=is_error or None)
+        if outcome.recorded:
+            return recorded(call, outcome.content, is_error=outcome.is_error)
+        return ToolResultContent(tool_use_id=call.id, content=outcome.content, is_error=outcome.is_error or None)
 
     @abstractmethod
-    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
-        """The result, and whether it is the tool's own error. Raises InvalidArguments or WorkflowApplicationError."""
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> Outcome:
+        """Makes the call. Raises InvalidArguments or WorkflowApplicationError."""
 
 
 class ServerTool(AgentTool):
     """A tool of a downstream server. `changed` is told when the server has other tools than it had."""
-
-    recorded = True
 
     def __init__(self, tool: DownstreamTool, spec: ToolSpec, changed: Callable[[], None]) -> None:
         super().__init__(spec, (f"{tool.server}.{tool.name}", tool.server))
         self._tool = tool
         self._changed = changed
 
-    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> Outcome:
         result = await call_downstream(self._tool, call.input, sample)
         if result.tools_changed:
             self._changed()
-        return list(result.content) or [TextContent(text=to_json(result.structured_content).decode())], result.is_error
+        if result.content:
+            return Outcome(list(result.content), result.is_error, recorded=True)
+        return Outcome([TextContent(text=to_json(result.structured_content).decode())], result.is_error)
 
 
 class FunctionStep(AgentTool):
@@ -97,11 +108,11 @@ class FunctionStep(AgentTool):
         self._function = function
         self._task = task
 
-    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> Outcome:
         args = arguments_for(self._task.function, call.input, skip=self._skip)
         made = host().run_step(self._task.call(tuple(args))) if self._skip else self._function(*args)
         try:
-            return content_of(await made)[0], False
+            return Outcome(content_of(await made)[0])
         except PydanticSerializationError as error:
             raise WorkflowApplicationError(f"its result has no JSON form: {error}", type="UnserializableValue") from None
 
@@ -109,17 +120,15 @@ class FunctionStep(AgentTool):
 class PlainFunction(AgentTool):
     """Any other function, called by a step that finds it by its name."""
 
-    recorded = True
-
     def __init__(self, function: Callable[..., Any]) -> None:
         self._path = path_of(function)
         super().__init__(spec_of(function), (function.__name__,))
 
-    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> Outcome:
         request = CallFunction(function=self._path, arguments=call.input)
         options = StepOptions(summary=call.name).over(FUNCTION_CALL)
         result: FunctionResult = await host().run_step(StepCall(CALL_FUNCTION, (request,), options, FunctionResult))
-        return list(result.content), result.is_error
+        return Outcome(list(result.content), result.is_error, recorded=True)
 
 
 def function_tool(function: Callable[..., Any]) -> AgentTool:
@@ -146,7 +155,7 @@ class HumanInput(AgentTool):
         spec = ToolSpec(name=HUMAN_INPUT, description=description, input_schema=_Question.model_json_schema())
         super().__init__(spec, (HUMAN_INPUT,))
 
-    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> tuple[list[ContentBlock], bool]:
+    async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> Outcome:
         try:
             asked = _Question.model_validate(call.input)
         except ValueError:
@@ -154,5 +163,5 @@ class HumanInput(AgentTool):
         try:
             answer = await host().ask(kind="elicitation", name=HUMAN_INPUT, message=asked.question)
         except NotInWorkflowError:
-            return [TextContent(text="Nobody can be asked here: this is not part of a run.")], True
-        return content_of(answer)[0], False
+            return Outcome([TextContent(text="Nobody can be asked here: this is not part of a run.")], is_error=True)
+        return Outcome(content_of(answer)[0])

@@ -103,6 +103,7 @@ class Talks(Workflow[list[str]]):
             "functions": lambda: Agent(kind, "Help.", functions=[weather, doubled, picture, breaks, huge, self.tripled]),
             "person": lambda: Agent(kind, functions=[doubled], human_input=True),
             "shelf": lambda: Agent(kind, server_names=["shelf"], functions=[doubled]),
+            "counted": lambda: Agent(kind, server_names=["shelf"]),
             "filtered": lambda: Agent(kind, server_names=["shelf"], tool_filter={"shelf": ["read"]}),
             "wrong filter": lambda: Agent(kind, server_names=["shelf"], tool_filter={"shelf": ["reed"]}),
             "approved": lambda: Agent(

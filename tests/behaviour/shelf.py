@@ -11,12 +11,14 @@ SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "require
 
 
 async def list_tools(_: Any, __: Any) -> ListToolsResult:
-    return ListToolsResult(tools=[Tool(name=name, input_schema=SCHEMA) for name in ("read", "erase")])
+    return ListToolsResult(tools=[Tool(name=name, input_schema=SCHEMA) for name in ("read", "erase", "whole", "count")])
 
 
 async def call_tool(_: Any, params: CallToolRequestParams) -> CallToolResult:
     name = (params.arguments or {})["name"]
-    words = {"read": f"the words of {name}", "erase": f"{name} is gone"}
+    if params.name == "count":  # told as data alone
+        return CallToolResult(content=[], structured_content={"words": list(range(1_000))})
+    words = {"whole": "word " * 1_000, "read": f"the words of {name}", "erase": f"{name} is gone"}
     return CallToolResult(content=[TextContent(text=words[params.name])])
 
 

@@ -91,6 +91,12 @@ class TestServers:
     async def test_a_tool_of_a_server_answers(self, executor: Executor):
         assert (await told(executor, "Talks", "shelf"))[-1] == "assistant: the words of will"
 
+    async def test_large_results_reach_the_model_as_text_or_as_data(self, executor: Executor):
+        told_all = await told(executor, "Talks", "counted")
+        assert told_all[3].startswith("result: word word")
+        assert told_all[4].endswith("998,999]}")
+        assert told_all[5] == "assistant: read"
+
     @pytest.mark.promise("issue: tool filters per server")
     async def test_a_tool_that_is_filtered_out_is_not_there(self, executor: Executor):
         assert (await told(executor, "Talks", "filtered"))[2] == (
