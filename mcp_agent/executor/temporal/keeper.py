@@ -35,6 +35,8 @@ SETTINGS = (
     'history.timerProcessorMaxTimeShift="10ms"',
     "system.enableActivityEagerExecution=true",
 )
+# Writes still wait for the disk (FULL), but for one file and not for two: a step costs Temporal about a third less CPU.
+PRAGMAS = ("journal_mode=wal", "synchronous=2")
 STOPS_WITHIN = 10.0
 STARTING_LOOK = 0.02
 LONGEST_LOOK = 1.0
@@ -93,6 +95,7 @@ class Keeper:
         command = [self._binary, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
         command += ["--db-filename", str(self._folder / "temporal.db"), "--log-level", "error"]
         command += [part for setting in SETTINGS for part in ("--dynamic-config-value", setting)]
+        command += [part for pragma in PRAGMAS for part in ("--sqlite-pragma", pragma)]
         lock = open_private(self._folder / "temporal.lock")
         try:
             if not _lock_within(lock, STOPS_WITHIN):
