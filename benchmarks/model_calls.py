@@ -48,12 +48,13 @@ AGENTS, AGENT_TURNS, AGENT_ROUNDS = 32, 10, 3
 async def provider() -> AsyncGenerator[str, None]:
     """The fake's address."""
     command = [sys.executable, "-m", "benchmarks.floor.provider"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, cwd=ROOT)
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=ROOT)
     try:
         assert process.stdout is not None
         yield (await process.stdout.readline()).decode().strip()
     finally:
-        process.terminate()
+        assert process.stdin is not None
+        process.stdin.close()
         await process.wait()
 
 
@@ -206,18 +207,15 @@ async def workers(bench: Bench, path: str = "/v1") -> AsyncGenerator[tuple[Measu
 
 async def many_agents(bench: Bench) -> list[Row]:
     """Agents at once on one worker against as many loops of the bare SDK, and as many runs of the bare worker."""
-    turns, with_tools = f"{AGENT_TURNS} turns each", f"{AGENT_TURNS} turns with tool calls each"
     rows: list[Row] = []
-    for delay, rounds in ((200, AGENT_ROUNDS), (2_000, 1)):
-        rows += await _against_loops(
-            bench, f"/after-{delay}/v1", f"{turns}, answers after {delay} ms", rounds, "Ask", AGENT_TURNS
-        )
-        path = f"/after-{delay}/calling/v1"
-        rows += await _against_loops(bench, path, f"{with_tools}, answers after {delay} ms", rounds, "LookUp")
+    for delay in (200, 2_000):
+        path, when = f"/after-{delay}", f"answers after {delay} ms"
+        rows += await _against_loops(bench, f"{path}/v1", f"{AGENT_TURNS} turns each, {when}", "Ask", AGENT_TURNS)
+        rows += await _against_loops(bench, f"{path}/calling/v1", f"{AGENT_TURNS} turns with tool calls each, {when}", "LookUp")
     return rows
 
 
-async def _against_loops(bench: Bench, path: str, what: str, rounds: int, workflow: str, *args: object) -> list[Row]:
+async def _against_loops(bench: Bench, path: str, what: str, workflow: str, *args: object) -> list[Row]:
     async with workers(bench, path) as (ours, floor, url), _closing(sdk.OpenAI(url)) as bare:
 
         async def agents() -> float:
@@ -229,8 +227,8 @@ async def _against_loops(bench: Bench, path: str, what: str, rounds: int, workfl
         async def runs() -> float:
             return await _throughput(lambda: floor.run(workflow, *args))
 
-        one, two = await pairs(agents, loops, rounds)
-        again, three = await pairs(agents, runs, rounds)
+        one, two = await pairs(agents, loops, AGENT_ROUNDS)
+        again, three = await pairs(agents, runs, AGENT_ROUNDS)
     what = f"{AGENTS} agents at once on one worker, {what}, model calls a second, against"
     return [
         Row(f"{what} bare loops", f"{one:.0f}/s", f"{two:.0f}/s", one / two, 0.9, at_least=True),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from typing import Any
 
 PIECES = 40
@@ -125,7 +126,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def main() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await server.serve_forever()
+    await asyncio.to_thread(sys.stdin.read)  # until whoever started it is gone
+    server.close()
 
 
 if __name__ == "__main__":
