@@ -22,7 +22,7 @@ serve: setup
 	@$(BIN)/mcp-agent serve
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -q
 
 check: setup
 	@$(BIN)/ruff check .
