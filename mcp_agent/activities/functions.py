@@ -14,9 +14,9 @@ from mcp_agent.workflows.llm.functions import (
     CALL_FUNCTION,
     CallFunction,
     FunctionResult,
-    arguments_for,
     content_of,
     found,
+    with_arguments,
 )
 
 __all__ = ["CALL_FUNCTION", "call_function"]
@@ -31,9 +31,11 @@ async def call_function(call: CallFunction) -> FunctionResult:
     function = found(call.function)
     name = function.__name__
     try:
-        args = arguments_for(function, call.arguments)
+        made = with_arguments(function, call.arguments)
         with contained():
-            value = await (function(*args) if inspect.iscoroutinefunction(function) else in_thread(function, *args))
+            value = await (made() if inspect.iscoroutinefunction(function) else in_thread(made))
+            if inspect.isawaitable(value):  # a plain decorator of a coroutine function
+                value = await value
         result = FunctionResult(content=content_of(value)[0])
     except WorkflowApplicationError:
         raise

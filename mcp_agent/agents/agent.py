@@ -64,7 +64,7 @@ class Agent:
         budget: Budget | None = None,
     ) -> None:
         self.name = name
-        self.server_names = list(server_names or ())
+        self.server_names = list(dict.fromkeys(server_names or ()))
         self.spending = Spending(f"Agent `{name}`", budget)
         self._instruction = instruction
         self._own = [*map(function_tool, functions or ()), *([HumanInput()] if human_input else [])]
@@ -159,17 +159,19 @@ class Agent:
 
     async def _list(self, server: str) -> list[DownstreamTool]:
         tools = await downstream.list_tools(server)
-        wanted = self._filter.get(server)
-        if wanted is None:
-            return tools
         names = {tool.name for tool in tools}
-        for name in sorted(wanted - names):
+        wanted = self._filter.get(server, names)
+        self._check_tools("tool_filter", server, wanted, names)
+        self._check_tools("approval", server, self._approval.tools_of(server), names)
+        return [tool for tool in tools if tool.name in wanted]
+
+    def _check_tools(self, setting: str, server: str, wanted: Collection[str], names: Collection[str]) -> None:
+        for name in sorted(set(wanted) - set(names)):
             raise WorkflowApplicationError(
-                f"`tool_filter` of agent `{self.name}` names `{name}` of `{server}`. {did_you_mean(name, names)}",
+                f"`{setting}` of agent `{self.name}` names `{name}` of `{server}`. {did_you_mean(name, names)}",
                 type="UnknownTool",
                 non_retryable=True,
             )
-        return [tool for tool in tools if tool.name in wanted]
 
     def _check_names(self) -> None:
         twice = [name for name, number in Counter(tool.spec.name for tool in self._own).items() if number > 1]

@@ -54,8 +54,17 @@ class ApprovalPolicy:
         """Raises DefinitionError for a rule that no server, tool of a server or tool of the agent's `own` can meet."""
         for name in self._rules:
             known = {EVERYTHING, *own, *self._servers}
-            if name not in known and name.partition(".")[0] not in self._servers:
+            if name not in known and self._server_of(name) is None:
                 raise DefinitionError(f"`approval` of agent `{agent}` names `{name}`. {did_you_mean(name, known)}")
+
+    def tools_of(self, server: str) -> list[str]:
+        """The tools of a server that rules name, in order."""
+        return sorted(name[len(server) + 1 :] for name in self._rules if self._server_of(name) == server)
+
+    def _server_of(self, name: str) -> str | None:
+        """The server of the tool that a rule names: the longest that fits, as a server's name may hold dots too."""
+        fitting = [server for server in self._servers if name.startswith(f"{server}.") and name not in self._servers]
+        return max(fitting, key=len, default=None)
 
     async def refusal(self, agent: str, call: ToolUseContent, names: Sequence[str]) -> str | None:
         """Asks a person where the rules say so. Why the call is not to be made; `None` if it is.

@@ -59,13 +59,18 @@ def as_trouble(error: BaseException, noted: Notes, *, ended: bool) -> Trouble:
         noted.status = error.response.status_code
     if noted.status is not None and noted.status >= 400:
         return _refused(noted, error)
-    if ended or (isinstance(error, MCPError) and error.code == CONNECTION_CLOSED):
+    if ended or _is_own(error, CONNECTION_CLOSED, "Connection closed"):
         return Trouble("was cut short: the server closed its connection", broken=True, unsure=True)
-    if isinstance(error, MCPError) and error.code != REQUEST_TIMEOUT:
+    if isinstance(error, MCPError) and not _is_own(error, REQUEST_TIMEOUT, "timed out"):
         return Trouble(f"was refused: {error_text(error)} (code {error.code})", "DownstreamError", retryable=False)
     if isinstance(error, RuntimeError | ValidationError):  # the SDK's checks of what the server answered
         return Trouble(f"was answered with what does not fit: {error_text(error)}", "DownstreamError", retryable=False)
     return Trouble(f"broke off: {type(error).__name__}: {error_text(error)}", broken=True, unsure=True)
+
+
+def _is_own(error: BaseException, code: int, words: str) -> bool:
+    """Whether the SDK's client says so itself: servers answer with the same codes, and for reasons of their own."""
+    return isinstance(error, MCPError) and error.code == code and error.message.endswith(words)
 
 
 def _refused(noted: Notes, error: BaseException) -> Trouble:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import wraps
 from typing import Any, Literal
 
 from mcp_types import ImageContent, ToolUseContent
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 
 from mcp_agent import workflow
 from mcp_agent.agents.agent import Agent
-from mcp_agent.errors import BudgetExceeded, StructuredAnswerError, WorkflowApplicationError
+from mcp_agent.errors import BudgetExceeded, MaxTurnsExceeded, StructuredAnswerError, WorkflowApplicationError
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.workflows.llm.augmented_llm import Compaction, RequestParams
 from mcp_agent.workflows.llm.augmented_llm_openai import OpenAIAugmentedLLM
@@ -52,6 +53,32 @@ def breaks(how: str) -> str:
     if how == "application":
         raise WorkflowApplicationError("not today", type="Closed", non_retryable=True)
     raise ValueError(f"cannot {how}")
+
+
+def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def inner(*args: Any) -> Any:
+        CALLS.append("decorated")
+        return function(*args)
+
+    return inner
+
+
+@logged
+def halved(number: int) -> int:
+    """Halves a number."""
+    return number // 2
+
+
+@logged
+async def squared(number: int) -> int:
+    """Squares a number."""
+    return number * number
+
+
+def by_name(number: int, *, times: int, more: int = 1) -> int:
+    """Multiplies."""
+    return number * times + more
 
 
 def huge() -> str:
@@ -101,6 +128,8 @@ class Talks(Workflow[list[str]]):
     def agent(self, kind: str) -> Agent:
         agents: dict[str, Made] = {
             "functions": lambda: Agent(kind, "Help.", functions=[weather, doubled, picture, breaks, huge, self.tripled]),
+            "decorated": lambda: Agent(kind, functions=[halved, squared, by_name]),
+            "wrong approval": lambda: Agent(kind, server_names=["shelf"], approval={"shelf.earse": "always"}),
             "person": lambda: Agent(kind, functions=[doubled], human_input=True),
             "shelf": lambda: Agent(kind, server_names=["shelf"], functions=[doubled]),
             "counted": lambda: Agent(kind, server_names=["shelf"]),
@@ -147,6 +176,20 @@ class OverBudget(Workflow[str]):
         workflow.set_budget(workflow.Budget(max_tokens=10))
         llm = await Agent("spender", functions=[doubled]).attach_llm(OpenAIAugmentedLLM)
         return WorkflowResult(value=await llm.generate_str("spend"))
+
+
+@app.workflow
+class Impatient(Workflow[list[str]]):
+    """Lets the model answer only so often, and goes on."""
+
+    @app.workflow_run
+    async def run(self) -> WorkflowResult[list[str]]:
+        llm = await Agent("spender", functions=[doubled, weather]).attach_llm(OpenAIAugmentedLLM)
+        try:
+            await llm.generate("spend", RequestParams(max_turns=2))
+        except MaxTurnsExceeded as error:
+            return WorkflowResult(value=[error.message, *await all_of(llm)])
+        return WorkflowResult(value=[])
 
 
 @app.workflow

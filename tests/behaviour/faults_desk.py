@@ -24,6 +24,18 @@ async def cancels_itself() -> None:
     raise asyncio.CancelledError
 
 
+@app.workflow_task(name="faults.busy", schedule_to_close_timeout=timedelta(seconds=30))
+async def busy() -> None:
+    raise WorkflowApplicationError("not now", type="Busy", next_retry_delay=timedelta(minutes=1))
+
+
+@app.workflow
+class AsksTheBusy(Workflow[None]):
+    @app.workflow_run
+    async def run(self) -> None:
+        await busy()
+
+
 @app.workflow
 class CleansUp(Workflow[None]):
     @app.workflow_run

@@ -68,6 +68,12 @@ class TestFunctions:
     async def test_a_result_that_is_too_large_is_told_to_the_model(self, executor: Executor):
         assert "at most 262,144 can be used" in (await told(executor, "Talks", "functions", "huge"))[2]
 
+    async def test_a_function_is_called_with_its_decorators_and_by_name(self, executor: Executor):
+        agents_desk.CALLS.clear()
+        halved, squared, multiplied = (await told(executor, "Talks", "decorated"))[4:7]
+        assert (halved, squared, multiplied) == ("result: 4", "result: 9", "result: 11")
+        assert agents_desk.CALLS == ["decorated", "decorated"]
+
     def test_what_no_step_can_find_is_refused_with_what_to_do(self):
         def local(x: int) -> int:
             return x
@@ -107,6 +113,16 @@ class TestServers:
         with pytest.raises(RunFailedError, match="Did you mean `read`") as failed:
             await told(executor, "Talks", "wrong filter")
         assert failed.value.type == "UnknownTool"
+
+    async def test_an_approval_for_a_tool_that_there_is_not_fails_the_run(self, executor: Executor):
+        with pytest.raises(RunFailedError, match=r"`approval` .* names `earse` of `shelf`. Did you mean `erase`") as failed:
+            await told(executor, "Talks", "wrong approval")
+        assert failed.value.type == "UnknownTool"
+
+    def test_an_approval_may_name_a_tool_of_a_server_with_a_dot_in_its_name(self):
+        Agent("a", server_names=["my.shelf", "my"], approval={"my.shelf.erase": "always", "my.read": "never"})
+        with pytest.raises(DefinitionError, match=r"names `your.shelf.erase`"):
+            Agent("a", server_names=["my.shelf"], approval={"your.shelf.erase": "always"})
 
 
 class TestPeople:
@@ -174,6 +190,11 @@ class TestBudgets:
         with pytest.raises(RunFailedError, match="What was reached: so far 0") as failed:
             await told(executor, "OverBudget")
         assert failed.value.type == "BudgetExceeded"
+
+    async def test_the_tools_that_the_last_turn_asks_for_are_not_called(self, executor: Executor):
+        message, *said = await told(executor, "Impatient")
+        assert message.startswith("Agent `spender` still asks for tools after 2 turns: raise `max_turns`.")
+        assert said[1:] == ["assistant: so far 0", "calls doubled", "result: 2", "assistant: so far 1", "calls doubled"]
 
 
 class TestStructuredAnswers:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from mcp_agent.errors import (
@@ -133,3 +134,10 @@ async def test_a_handle_of_another_workflow_reaches_nothing(executor: Executor):
 async def test_a_wrong_start_is_named(executor: Executor, workflow: Any, options: dict[str, Any], text: str):
     with pytest.raises((InvalidArguments, MCPAgentError), match=text):
         await executor.start_workflow(workflow, "waits", **options)
+
+
+async def test_a_step_whose_next_attempt_would_come_too_late_fails_at_once_with_its_own_error(executor: Executor):
+    handle = await executor.start_workflow("AsksTheBusy")
+    with anyio.fail_after(10), pytest.raises(RunFailedError, match="not now") as failed:
+        await handle.result()
+    assert failed.value.type == "Busy"

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
     CallToolRequestParams,
     CallToolResult,
@@ -20,7 +21,7 @@ from mcp_types import (
 )
 
 HABIT = sys.argv[1] if len(sys.argv) > 1 else ""
-NAMES = ["echo", "pid", "environment", "fails", "big", "hangs", "dies", "obstinate", "parent", "chatters"]
+NAMES = ["echo", "pid", "environment", "fails", "raises", "big", "hangs", "dies", "obstinate", "parent", "chatters"]
 
 
 async def list_tools(_: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
@@ -42,6 +43,8 @@ async def call_tool(_: Any, params: CallToolRequestParams) -> CallToolResult:
             return answer(os.environ.get(arguments["name"], "unset"))
         case "fails":
             return CallToolResult(content=[TextContent(text="no luck")], is_error=True)
+        case "raises":
+            raise MCPError(arguments["code"], "the ledger is locked")
         case "big":
             return answer("x" * int(arguments["size"]))
         case "hangs":

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp_types import TextContent
+from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT, TextContent
 
 from mcp_agent.config import MCPServerSettings
 from mcp_agent.errors import WorkflowApplicationError
@@ -175,6 +175,16 @@ async def test_what_the_server_refuses_is_not_tried_again(tmp_path: Path):
             await server.call("echo")  # the server has a bug: an argument is missing
         assert told.value.type == "DownstreamError"
         assert await server.call("echo", text="still there") == "still there"
+
+
+@pytest.mark.parametrize("code", [CONNECTION_CLOSED, REQUEST_TIMEOUT, -32099])
+async def test_an_error_of_the_server_does_not_cost_the_connection_whatever_its_code(tmp_path: Path, code: int):
+    async with odd(tmp_path) as server:
+        first = await server.call("pid")
+        with pytest.raises(WorkflowApplicationError, match="the ledger is locked") as failed:
+            await server.call("raises", code=code)
+        assert (failed.value.type, failed.value.non_retryable) == ("DownstreamError", True)
+        assert await server.call("pid") == first
 
 
 async def test_a_server_that_is_not_configured_is_named_with_one_that_is_near(tmp_path: Path):

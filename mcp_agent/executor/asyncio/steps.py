@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from mcp_agent.errors import StepCancelledError, StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
@@ -93,8 +93,8 @@ class StepRunner:
         journal.records.append(record)
         changed()
         try:
-            async with _total_time(call):
-                record.result = await self._attempts(task, call, record, journal, info, changed)
+            async with _total_time(call) as time:
+                record.result = await self._attempts(task, call, record, journal, info, changed, time)
         finally:
             record.done = True
             changed()
@@ -109,6 +109,7 @@ class StepRunner:
         journal: StepJournal,
         info: runtime.RunInfo,
         changed: Callable[[], None],
+        time: _total_time,
     ) -> bytes:
         policy = self._policies.of(call.name, call.options.retry_policy)
         attempt = 0
@@ -121,6 +122,8 @@ class StepRunner:
                 if _is_final(failure, policy, attempt):
                     raise failure from error
                 delay = failure.next_retry_delay or delay_before(policy, attempt + 1)
+                if time.over_in(delay):
+                    raise failure from error
                 record.state = StepState(
                     name=call.name,
                     attempt=attempt + 1,
@@ -182,8 +185,14 @@ class _total_time:  # noqa: N801 - reads as a block
         limit: timedelta | None = call.options.schedule_to_close_timeout
         self._timeout = asyncio.timeout(None if limit is None else limit.total_seconds())
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
+        return self
+
+    def over_in(self, delay: timedelta) -> bool:
+        """Whether nothing is left of it after `delay`: there is no other attempt then, and the last error stands."""
+        until = self._timeout.when()
+        return until is not None and asyncio.get_running_loop().time() + delay.total_seconds() >= until
 
     async def __aexit__(self, *error: Any) -> None:
         try:

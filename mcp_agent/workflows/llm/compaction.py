@@ -8,12 +8,15 @@ from typing import Literal
 
 from mcp_types import ToolResultContent
 
+from mcp_agent.errors import InvalidArguments
 from mcp_agent.workflows.llm.messages import Message
 
 SUMMARISE = (
     "Sum up our conversation so far for somebody who continues it without having seen it: the task, what was found and "
     "decided, names, numbers and ids that matter, and what remains to be done. Answer with the summary alone; call no tools."
 )
+
+_LEFT_OUT = Message.user("(What was said after this was left out, up to the messages that follow.)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +26,26 @@ class Compaction:
     Attributes:
         at_tokens: When the last call has read and written this many tokens.
         how: `summarise`: the model sums up what was said, which is a call of its own. `drop`: only the first message is
-            kept of what goes.
+            kept of what goes, and the one that is being answered.
         keep_messages: How many of the last messages stay as they are, about: a tool result stays with its call.
         instruction: What the model is told to do for a summary.
+
+    Raises:
+        InvalidArguments: A value that is none of these.
     """
 
     at_tokens: int
     how: Literal["summarise", "drop"] = "summarise"
     keep_messages: int = 8
     instruction: str = SUMMARISE
+
+    def __post_init__(self) -> None:
+        if self.how not in ("summarise", "drop"):
+            raise InvalidArguments(f"`how` is `{self.how}`: use `summarise` or `drop`.")
+        if self.keep_messages < 1:
+            raise InvalidArguments(f"`keep_messages` is `{self.keep_messages}`: give a number from 1 on.")
+        if self.at_tokens < 0:
+            raise InvalidArguments(f"`at_tokens` is `{self.at_tokens}`: give a number from 0 on.")
 
     def tail(self, messages: Sequence[Message]) -> list[Message]:
         """What stays; all of it where there is nothing to gain."""
@@ -41,9 +55,11 @@ class Compaction:
         return list(messages[start:])
 
 
-def dropped(first: Message) -> list[Message]:
-    """What stands for messages that were dropped."""
-    return [first, Message.user("(What was said after this was left out, up to the messages that follow.)")]
+def dropped(messages: Sequence[Message], tail: Sequence[Message]) -> list[Message]:
+    """What stands for messages that were dropped: the first, and what the tail goes on to answer."""
+    gone = messages[: len(messages) - len(tail)]
+    asked = [message for message in gone[1:] if message.role == "user" and not _answers_a_call(message) and message != _LEFT_OUT]
+    return [gone[0], _LEFT_OUT, *(asked[-1:] if tail[0].role == "assistant" else [])]
 
 
 def summarised(summary: str) -> list[Message]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import FunctionType
 from typing import Any, cast
 
@@ -24,6 +25,8 @@ CALL_FUNCTION = "mcp_agent.agent.call_function"
 """The name of the step that calls a function. Persisted: never change it."""
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_MAIN_IN_SANDBOX = "__temporal_main__"
+"""What Temporal's sandbox calls the program's own module, `__main__` to the steps."""
 
 
 class CallFunction(BaseModel):
@@ -73,7 +76,8 @@ def path_of(function: Callable[..., Any]) -> str:
         DefinitionError: It is not at the top of a module.
     """
     if isinstance(function, FunctionType) and function.__name__ == function.__qualname__ and function.__name__ != "<lambda>":
-        return f"{function.__module__}:{function.__name__}"
+        module = "__main__" if function.__module__ == _MAIN_IN_SANDBOX else function.__module__
+        return f"{module}:{function.__name__}"
     raise DefinitionError(
         f"`{getattr(function, '__qualname__', function)}` cannot be a tool: a step finds functions at the top of a module only. "
         "Define it there with `def`, or make it a method of the workflow class and give `self.method`."
@@ -81,7 +85,7 @@ def path_of(function: Callable[..., Any]) -> str:
 
 
 def found(path: str) -> Callable[..., Any]:
-    """The function that `path_of` names.
+    """The function that `path_of` names, with its decorators.
 
     Raises:
         WorkflowApplicationError: Type `UnknownFunction`: there is none in this process.
@@ -91,7 +95,6 @@ def found(path: str) -> Callable[..., Any]:
         function: Any = getattr(importlib.import_module(module), name, None)
     except ImportError:
         function = None
-    function = inspect.unwrap(function) if callable(function) else None
     if not isinstance(function, FunctionType):
         raise WorkflowApplicationError(
             f"The worker has no function `{path}`: start it with the module that defines it.",
@@ -104,6 +107,15 @@ def found(path: str) -> Callable[..., Any]:
 def arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any], *, skip: int = 0) -> list[Any]:
     """What a model gave, in order and typed. Raises InvalidArguments."""
     return bind(function, arguments, skip=skip)
+
+
+def with_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[[], Any]:
+    """The call of a function that a model has asked for. Raises InvalidArguments."""
+    args = bind(function, arguments, skip=0)
+    parameters = inspect.signature(function).parameters.values()
+    named = [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    split = len(args) - len(named)
+    return partial(function, *args[:split], **dict(zip(named, args[split:], strict=True)))
 
 
 def content_of(value: Any) -> tuple[list[ContentBlock], dict[str, Any] | None]:

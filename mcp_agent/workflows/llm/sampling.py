@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, SamplingMessage, StopReason, TextContent
+from pydantic import ValidationError
 
+from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.problems import describe_problems
 from mcp_agent.workflows.llm.messages import Block, LLMResponse, Message, RequestParams
 
 _STOP_REASONS: dict[str, StopReason] = {"end_turn": "endTurn", "max_tokens": "maxTokens", "stop_sequence": "stopSequence"}
@@ -15,13 +18,21 @@ def sampled_messages(asked: CreateMessageRequestParams) -> list[Message]:
 
 
 def sampling_params(asked: CreateMessageRequestParams) -> RequestParams:
-    """How the server wants the model to be asked."""
-    return RequestParams(
-        max_tokens=asked.max_tokens,
-        temperature=asked.temperature,
-        stop_sequences=asked.stop_sequences or [],
-        model_preferences=asked.model_preferences,
-    )
+    """How the server wants the model to be asked.
+
+    Raises:
+        WorkflowApplicationError: Type `UnsupportedSampling`: no model can be asked so.
+    """
+    try:
+        return RequestParams(
+            max_tokens=asked.max_tokens,
+            temperature=asked.temperature,
+            stop_sequences=asked.stop_sequences or [],
+            model_preferences=asked.model_preferences,
+        )
+    except ValidationError as error:
+        problem = describe_problems(error)
+    raise WorkflowApplicationError(f"No model can be asked so: {problem}.", type="UnsupportedSampling", non_retryable=True)
 
 
 def sampling_result(reply: LLMResponse) -> CreateMessageResult:

@@ -84,7 +84,8 @@ class Turns:
 
     async def _loop(self, new: list[Message], setup: LLMSetup) -> Generation:
         thread, replies = self.dialogue.thread, list[LLMResponse]()
-        for _ in range(self.params.max_turns or DEFAULT_MAX_TURNS):
+        most = self.params.max_turns or DEFAULT_MAX_TURNS
+        while True:
             thread = await self._compacted(thread, new, setup)
             reply = await self._ask(thread, new, setup)
             replies.append(reply)
@@ -92,11 +93,12 @@ class Turns:
             calls = reply.message.tool_uses
             if not calls or reply.stop_reason not in ("tool_use", *COMPLETE):
                 return Generation(replies)
+            if len(replies) == most:  # calls that nobody would read the results of are not made
+                raise MaxTurnsExceeded(self.agent.name, most, self._reached[-1])
             new = [Message.user(await self._call_all(calls))]
             tools = await self.agent.tool_specs()
             if tools != setup.tools:  # a call may have changed them
                 setup = setup.model_copy(update={"tools": tools})
-        raise MaxTurnsExceeded(self.agent.name, len(replies), self._reached[-1])
 
     async def _compacted(self, thread: Thread, new: list[Message], setup: LLMSetup) -> Thread:
         """The conversation, shorter if it has become too long."""
@@ -106,7 +108,7 @@ class Turns:
         tail = compaction.tail(thread.messages)
         if len(tail) == len(thread.messages):
             return thread
-        stands = dropped(thread.messages[0])
+        stands = dropped(thread.messages, tail)
         if compaction.how == "summarise":
             request = [*new, Message.user(compaction.instruction)]
             summary = await self._ask(thread, request, setup.model_copy(update={"response_schema": None}))
