@@ -71,6 +71,7 @@ class Agent:
         self._filter = {server: frozenset(tools) for server, tools in (tool_filter or {}).items()}
         self._approval = ApprovalPolicy(approval or {}, self.server_names)
         self._tools: dict[str, AgentTool] | None = None
+        self._checked = False
         self._listing: asyncio.Lock = asyncio.Lock()
         self._check_names()
 
@@ -150,26 +151,31 @@ class Agent:
     async def _listed(self) -> dict[str, AgentTool]:
         async with self._listing:
             if self._tools is None:
-                listed = await asyncio.gather(*(self._list(server) for server in self.server_names))
+                listed = await asyncio.gather(*(downstream.list_tools(server) for server in self.server_names))
                 own = {tool.spec.name: tool for tool in self._own}
-                catalogue = Catalogue((tool for tools in listed for tool in tools), taken=own)
+                tools = [tool for tools in listed for tool in tools]
+                if not self._checked:  # later a server may have other tools, which is no mistake of the agent's
+                    self._check_tools(own, tools)
+                    self._checked = True
+                catalogue = Catalogue(filter(self._shown, tools), taken=own)
                 served = {spec.name: ServerTool(tool, spec, self._forget_tools) for spec, tool in catalogue.entries()}
                 self._tools = {**served, **own}
             return self._tools
 
-    async def _list(self, server: str) -> list[DownstreamTool]:
-        tools = await downstream.list_tools(server)
-        wanted = self._filter.get(server)
-        if wanted is None:
-            return tools
-        names = {tool.name for tool in tools}
-        for name in sorted(wanted - names):
-            raise WorkflowApplicationError(
-                f"`tool_filter` of agent `{self.name}` names `{name}` of `{server}`. {did_you_mean(name, names)}",
-                type="UnknownTool",
-                non_retryable=True,
-            )
-        return [tool for tool in tools if tool.name in wanted]
+    def _shown(self, tool: DownstreamTool) -> bool:
+        wanted = self._filter.get(tool.server)
+        return wanted is None or tool.name in wanted
+
+    def _check_tools(self, own: Collection[str], tools: Sequence[DownstreamTool]) -> None:
+        for server, wanted in self._filter.items():
+            names = {tool.name for tool in tools if tool.server == server}
+            for name in sorted(wanted - names):
+                raise WorkflowApplicationError(
+                    f"`tool_filter` of agent `{self.name}` names `{name}` of `{server}`. {did_you_mean(name, names)}",
+                    type="UnknownTool",
+                    non_retryable=True,
+                )
+        self._approval.check_tools(self.name, own, {f"{tool.server}.{tool.name}" for tool in tools})
 
     def _check_names(self) -> None:
         twice = [name for name, number in Counter(tool.spec.name for tool in self._own).items() if number > 1]

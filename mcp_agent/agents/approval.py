@@ -9,7 +9,7 @@ from mcp_types import ToolUseContent
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
-from mcp_agent.errors import DefinitionError, NotInWorkflowError
+from mcp_agent.errors import DefinitionError, NotInWorkflowError, WorkflowApplicationError
 from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.runtime import host
 
@@ -49,13 +49,34 @@ class ApprovalPolicy:
                 raise DefinitionError(f"`approval[{name!r}]` is `{rule!r}`: use `always`, `never` or a function of the call.")
         self._rules = dict(rules)
         self._servers = servers
+        self._beginnings = tuple(f"{server}." for server in servers)
 
     def check_names(self, agent: str, own: Collection[str]) -> None:
         """Raises DefinitionError for a rule that no server, tool of a server or tool of the agent's `own` can meet."""
+        known = {EVERYTHING, *own, *self._servers}
         for name in self._rules:
-            known = {EVERYTHING, *own, *self._servers}
-            if name not in known and name.partition(".")[0] not in self._servers:
+            if name not in known and not name.startswith(self._beginnings):
                 raise DefinitionError(f"`approval` of agent `{agent}` names `{name}`. {did_you_mean(name, known)}")
+
+    def check_tools(self, agent: str, own: Collection[str], served: Collection[str]) -> None:
+        """Refuses a rule that no tool meets: a call that is misnamed there would be made without asking.
+
+        Args:
+            agent: For the error.
+            own: The agent's own tools.
+            served: The tools of its servers, as `server.tool`.
+
+        Raises:
+            WorkflowApplicationError: Type `UnknownTool`.
+        """
+        known = {EVERYTHING, *own, *self._servers, *served}
+        for name in self._rules:
+            if name not in known:
+                raise WorkflowApplicationError(
+                    f"`approval` of agent `{agent}` names `{name}`. {did_you_mean(name, served)}",
+                    type="UnknownTool",
+                    non_retryable=True,
+                )
 
     async def refusal(self, agent: str, call: ToolUseContent, names: Sequence[str]) -> str | None:
         """Asks a person where the rules say so. Why the call is not to be made; `None` if it is.

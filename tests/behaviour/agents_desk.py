@@ -106,6 +106,10 @@ class Talks(Workflow[list[str]]):
             "counted": lambda: Agent(kind, server_names=["shelf"]),
             "filtered": lambda: Agent(kind, server_names=["shelf"], tool_filter={"shelf": ["read"]}),
             "wrong filter": lambda: Agent(kind, server_names=["shelf"], tool_filter={"shelf": ["reed"]}),
+            "wrong rule": lambda: Agent(kind, server_names=["shelf"], approval={"shelf.reed": "always"}),
+            "rule for hidden": lambda: Agent(
+                "filtered", server_names=["shelf"], tool_filter={"shelf": ["read"]}, approval={"shelf.erase": "always"}
+            ),
             "approved": lambda: Agent(
                 kind, server_names=["shelf"], functions=[doubled], approval={"shelf": "always", "shelf.read": risky}
             ),

@@ -83,6 +83,7 @@ class TestFunctions:
             Agent("a", functions=[weather], approval={"waether": "always"})
         with pytest.raises(DefinitionError, match="use `always`, `never` or a function"):
             Agent("a", functions=[doubled], approval={"doubled": "sometimes"})  # type: ignore[dict-item]
+        Agent("a", server_names=["my.shelf"], approval={"my.shelf.read": "always"})
         with pytest.raises(DefinitionError, match="names server `shelf`"):
             Agent("a", tool_filter={"shelf": ["x"]})
 
@@ -107,6 +108,14 @@ class TestServers:
         with pytest.raises(RunFailedError, match="Did you mean `read`") as failed:
             await told(executor, "Talks", "wrong filter")
         assert failed.value.type == "UnknownTool"
+
+    async def test_an_approval_for_a_tool_that_there_is_not_fails_the_run_before_it_calls_anything(self, executor: Executor):
+        with pytest.raises(RunFailedError, match=r"names `shelf\.reed`\. Did you mean `shelf\.read`") as failed:
+            await told(executor, "Talks", "wrong rule")
+        assert failed.value.type == "UnknownTool"
+
+    async def test_an_approval_may_be_for_a_tool_that_is_filtered_out(self, executor: Executor):
+        assert (await told(executor, "Talks", "rule for hidden"))[2].startswith("error: There is no tool `shelf_erase`")
 
 
 class TestPeople:
