@@ -8,6 +8,7 @@ from typing import Literal
 
 from mcp_types import ToolResultContent
 
+from mcp_agent.errors import InvalidArguments
 from mcp_agent.workflows.llm.messages import Message
 
 SUMMARISE = (
@@ -26,12 +27,22 @@ class Compaction:
             kept of what goes.
         keep_messages: How many of the last messages stay as they are, about: a tool result stays with its call.
         instruction: What the model is told to do for a summary.
+
+    Raises:
+        InvalidArguments: A value is wrong.
     """
 
     at_tokens: int
     how: Literal["summarise", "drop"] = "summarise"
     keep_messages: int = 8
     instruction: str = SUMMARISE
+
+    def __post_init__(self) -> None:
+        if self.how not in ("summarise", "drop"):
+            raise InvalidArguments(f"`how` is `{self.how}`: use `summarise` or `drop`.")
+        for name, least in (("at_tokens", 1), ("keep_messages", 0)):
+            if getattr(self, name) < least:
+                raise InvalidArguments(f"`{name}` is `{getattr(self, name)}`: give a number from {least} on.")
 
     def tail(self, messages: Sequence[Message]) -> list[Message]:
         """What stays; all of it where there is nothing to gain."""
