@@ -111,6 +111,8 @@ class StepRunner:
         changed: Callable[[], None],
     ) -> bytes:
         policy = self._policies.of(call.name, call.options.retry_policy)
+        limit = call.options.schedule_to_close_timeout
+        ends = None if limit is None else datetime.now(UTC) + limit
         attempt = 0
         while True:
             attempt += 1
@@ -121,11 +123,14 @@ class StepRunner:
                 if _is_final(failure, policy, attempt):
                     raise failure from error
                 delay = failure.next_retry_delay or delay_before(policy, attempt + 1)
+                again_at = datetime.now(UTC) + delay
+                if ends is not None and again_at >= ends:  # as on Temporal: there would be no time left
+                    raise failure from error
                 record.state = StepState(
                     name=call.name,
                     attempt=attempt + 1,
                     last_error=f"{failure.type}: {failure.message}",
-                    next_retry_at=datetime.now(UTC) + delay,
+                    next_retry_at=again_at,
                 )
                 changed()
                 await asyncio.sleep(delay.total_seconds())
