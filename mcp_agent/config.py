@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -298,12 +298,34 @@ def _check_variables() -> None:
             raise ConfigError(f"The environment variable `{name}` names no section; there are {known}.")
 
 
+_PATHS = (
+    ("scripted", "file"),
+    ("temporal", "data_dir"),
+    ("temporal", "tls", "client_cert_path"),
+    ("temporal", "tls", "client_key_path"),
+    ("temporal", "tls", "ca_cert_path"),
+    ("logger", "path"),
+    ("mcp", "servers", "*", "cwd"),
+    ("mcp", "servers", "*", "roots"),
+)
+
+
 def _paths_from(file: Path | None, data: dict[str, Any]) -> dict[str, Any]:
     """Relative paths in a file are meant from where the file is."""
-    if file is None:
-        return data
-    for section, key in (("scripted", "file"), ("temporal", "data_dir"), ("logger", "path")):
-        values = data.get(section)
-        if isinstance(values, dict) and isinstance(values.get(key), str):  # pyright: ignore[reportUnknownMemberType]
-            values[key] = str(file.parent / Path(values[key]).expanduser())  # pyright: ignore[reportUnknownArgumentType]
+    if file is not None:
+        for path in _PATHS:
+            _placed(data, path, file.parent)
     return data
+
+
+def _placed(value: Any, path: Sequence[str], folder: Path) -> Any:
+    """The value, with what is at `path` in it meant from `folder`."""
+    if not path:
+        if isinstance(value, list):
+            return [_placed(one, path, folder) for one in cast("list[Any]", value)]
+        return str(folder / Path(value).expanduser()) if isinstance(value, str) else value
+    if isinstance(value, dict):
+        section = cast("dict[str, Any]", value)
+        for key in section if path[0] == "*" else {path[0]} & section.keys():
+            section[key] = _placed(section[key], path[1:], folder)
+    return cast("Any", value)

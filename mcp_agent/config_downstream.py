@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from mcp_agent.config_section import Seconds, Section
+from mcp_agent.config_section import Address, Seconds, Section
 
 LONGEST_CALL = 23 * 3600.0  # a step that makes one has a day
 
@@ -30,8 +30,8 @@ class MCPAuthSettings(Section):
     client_id: str | None = None
     client_secret: SecretStr | None = None
     refresh_token: SecretStr | None = None
-    token_url: str | None = None
-    issuer: str | None = None
+    token_url: Address | None = None
+    issuer: Address | None = None
     scopes: list[str] = []
     resource: str | None = None
     client_authentication: Literal["basic", "post"] = "basic"
@@ -76,7 +76,7 @@ class MCPServerSettings(Section):
     args: list[str] = []
     env: dict[str, SecretStr] = {}
     cwd: Path | None = None
-    url: str | None = None
+    url: Address | None = None
     transport: Literal["stdio", "sse", "streamable_http"] | None = None
     protocol: Literal["auto", "legacy"] = "auto"
     headers: dict[str, SecretStr] = {}

@@ -23,6 +23,7 @@ class ProviderSettings(Section):
     Attributes:
         api_key: Goes to the provider and nowhere else.
         base_url: Another address than the provider's own.
+        prices_of: Whose prices count where `base_url` is a gateway's: `openai`, `anthropic` or another name of `genai-prices`.
         default_model: For calls that name none.
         models: For calls that say what they prefer; this package's own list by default.
         timeout_seconds: The longest that one attempt may take.
@@ -33,6 +34,7 @@ class ProviderSettings(Section):
 
     api_key: SecretStr | None = None
     base_url: str | None = None
+    prices_of: str | None = None
     default_model: str | None = None
     models: dict[str, ModelSettings] = {}
     timeout_seconds: Seconds | None = None

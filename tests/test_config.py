@@ -148,9 +148,30 @@ def test_an_unset_variable_is_an_error_that_names_it_and_the_key(folder: Path):
     assert "`openai.api_key` needs the environment variable `NOT_THERE`" in problem(folder, 'openai: {api_key: "${NOT_THERE}"}')
 
 
+def test_relative_paths_are_meant_from_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    server = "{command: x, cwd: here, roots: [., /srv]}"
+    file = write(
+        folder,
+        f"temporal: {{tls: {{client_cert_path: my.crt}}}}\nmcp: {{servers: {{one: {server}}}}}\nscripted: {{file: s.yaml}}",
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(file)
+    one = settings.mcp.servers["one"]
+    assert (one.cwd, one.roots) == (folder / "here", [folder, Path("/srv")])
+    assert settings.temporal.tls == TLSSettings(client_cert_path=folder / "my.crt")
+    assert settings.scripted.file == folder / "s.yaml"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("mcp: {servers: {a: {url: search.example/mcp}}}", "`mcp.servers.a.url`: give an address like `https://host/path`."),
+        (
+            "mcp: {servers: {a: {url: 'http://x', auth: {client_id: a, client_secret: b, token_url: login}}}}",
+            "`mcp.servers.a.auth.token_url`: give an address like `https://host/path`.",
+        ),
         ("execution_engin: temporal", "`execution_engin` is not known. Did you mean `execution_engine`?"),
         ("temporal: {prot: 1}", "`temporal.prot` is not known. Did you mean `port`?"),
         ("temporal: {tls: {server_nam: x}}", "`temporal.tls.server_nam` is not known. Did you mean `server_name`?"),
@@ -170,15 +191,21 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(folder: Path, text: s
         ("temporal: {port: 99999}", "`temporal.port` is `99999`"),
         ("server: {wait_budget_seconds: -1}", "`server.wait_budget_seconds` is `-1`"),
         ("temporal: {retry_policy: {backoff_coefficient: 0.5}}", "`temporal.retry_policy.backoff_coefficient` is `0.5`"),
-        ("mcp: {servers: {x: {command: a, url: b}}}", "`mcp.servers.x`: give a `command` to run or a `url` to reach"),
+        ("mcp: {servers: {x: {command: a, url: http://b}}}", "`mcp.servers.x`: give a `command` to run or a `url` to reach"),
         ("mcp: {servers: {x: {}}}", "`mcp.servers.x`: give a `command` to run or a `url` to reach"),
-        ("mcp: {servers: {x: {url: u, transport: stdio}}}", "`transport: stdio` does not go with `url`"),
+        ("mcp: {servers: {x: {url: http://u, transport: stdio}}}", "`transport: stdio` does not go with `url`"),
         ("mcp: {servers: {x: {command: c, headers: {A: b}}}}", "`headers` does not go with `command`"),
-        ("mcp: {servers: {x: {url: u, cwd: /}}}", "`cwd` does not go with `url`"),
-        ("mcp: {servers: {x: {url: u, auth: {}}}}", "`mcp.servers.x.auth`: give a `bearer_token`, or a `client_id`"),
-        ("mcp: {servers: {x: {url: u, auth: {bearer_token: a, issuer: b}}}}", "`issuer` does not go with `bearer_token`"),
-        ("mcp: {servers: {x: {url: u, auth: {client_id: a, issuer: b}}}}", "needs a `client_secret` or a `refresh_token`"),
-        ("mcp: {servers: {x: {url: u, auth: {client_id: a, client_secret: b}}}}", "say where tokens are given out"),
+        ("mcp: {servers: {x: {url: http://u, cwd: /}}}", "`cwd` does not go with `url`"),
+        ("mcp: {servers: {x: {url: http://u, auth: {}}}}", "`mcp.servers.x.auth`: give a `bearer_token`, or a `client_id`"),
+        (
+            "mcp: {servers: {x: {url: http://u, auth: {bearer_token: a, issuer: http://b}}}}",
+            "`issuer` does not go with `bearer_token`",
+        ),
+        (
+            "mcp: {servers: {x: {url: http://u, auth: {client_id: a, issuer: http://b}}}}",
+            "needs a `client_secret` or a `refresh_token`",
+        ),
+        ("mcp: {servers: {x: {url: http://u, auth: {client_id: a, client_secret: b}}}}", "say where tokens are given out"),
         ("mcp: {servers: {x: {command: c, call_timeout_seconds: 100000}}}", "`mcp.servers.x.call_timeout_seconds` is `100000`"),
         ("logger: {transports: [file]}", "`logger`: `transports` names `file`"),
         ("temporal: {namespace: a, auth: {namespace: b}}", "`temporal`: `auth.namespace` is `b`, `namespace` is `a`"),
@@ -194,7 +221,9 @@ def test_all_problems_are_told_at_once(folder: Path):
 
 
 def test_a_secret_s_value_is_not_told(folder: Path):
-    told = problem(folder, "openai: {api_key: [planted-secret]}\nmcp: {servers: {x: {url: u, headers: {A: [planted-secret]}}}}")
+    told = problem(
+        folder, "openai: {api_key: [planted-secret]}\nmcp: {servers: {x: {url: http://u, headers: {A: [planted-secret]}}}}"
+    )
     assert "openai.api_key" in told
     assert "planted-secret" not in told
 

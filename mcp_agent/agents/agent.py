@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from mcp_types import ToolResultContent, ToolUseContent
 
@@ -15,8 +17,10 @@ from mcp_agent.agents.approval import Approval, ApprovalPolicy
 from mcp_agent.agents.downstream import Sampler
 from mcp_agent.agents.tools import AgentTool, HumanInput, ServerTool, function_tool
 from mcp_agent.errors import DefinitionError, WorkflowApplicationError
+from mcp_agent.executor.agent_host import AgentHost
 from mcp_agent.executor.budget import Budget, Spending
 from mcp_agent.executor.problems import did_you_mean
+from mcp_agent.executor.runtime import host
 from mcp_agent.mcp.catalogue import Catalogue
 from mcp_agent.mcp.definitions import (
     DownstreamContents,
@@ -29,6 +33,16 @@ from mcp_agent.workflows.llm.augmented_llm import AugmentedLLM, Compaction
 from mcp_agent.workflows.llm.messages import Message, RequestParams, ToolSpec, tool_error
 
 L = TypeVar("L", bound=AugmentedLLM)
+
+
+@dataclass(slots=True)
+class _State:
+    """What an agent is in one run: one that is made once, beside a workflow class, works in many."""
+
+    spending: Spending
+    tools: dict[str, AgentTool] | None = None
+    checked: bool = False
+    listing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Agent:
@@ -65,13 +79,12 @@ class Agent:
     ) -> None:
         self.name = name
         self.server_names = list(dict.fromkeys(server_names or ()))
-        self.spending = Spending(f"Agent `{name}`", budget)
+        self._budget = budget
         self._instruction = instruction
         self._own = [*map(function_tool, functions or ()), *([HumanInput()] if human_input else [])]
         self._filter = {server: frozenset(tools) for server, tools in (tool_filter or {}).items()}
         self._approval = ApprovalPolicy(approval or {}, self.server_names)
-        self._tools: dict[str, AgentTool] | None = None
-        self._listing: asyncio.Lock = asyncio.Lock()
+        self._states: WeakKeyDictionary[AgentHost, _State] = WeakKeyDictionary()
         self._check_names()
 
     @property
@@ -111,7 +124,7 @@ class Agent:
         tool = tools.get(call.name)
         if tool is None:
             return tool_error(call, f"There is no tool `{call.name}`. {did_you_mean(call.name, tools)}")
-        refusal = await self._approval.refusal(self.name, call, tool.names)
+        refusal = None if tool.asks_a_person else await self._approval.refusal(self.name, call, tool.names)
         return await tool.call(call, sample) if refusal is None else tool_error(call, refusal)
 
     async def list_prompts(self, server: str | None = None) -> list[DownstreamPrompt]:
@@ -144,34 +157,50 @@ class Agent:
             )
         return [server]
 
+    @property
+    def spending(self) -> Spending:
+        """Its budget in this run, and what is used of it."""
+        return self._state.spending
+
+    @property
+    def _state(self) -> _State:
+        on = host()
+        if on not in self._states:
+            self._states[on] = _State(Spending(f"Agent `{self.name}`", self._budget))
+        return self._states[on]
+
     def _forget_tools(self) -> None:
-        self._tools = None
+        self._state.tools = None
 
     async def _listed(self) -> dict[str, AgentTool]:
-        async with self._listing:
-            if self._tools is None:
-                listed = await asyncio.gather(*(self._list(server) for server in self.server_names))
+        state = self._state
+        async with state.listing:
+            if state.tools is None:
+                listed = await asyncio.gather(*(downstream.list_tools(server) for server in self.server_names))
                 own = {tool.spec.name: tool for tool in self._own}
-                catalogue = Catalogue((tool for tools in listed for tool in tools), taken=own)
+                tools = [tool for tools in listed for tool in tools]
+                if not state.checked:  # later a server may have other tools, which is no mistake of the agent's
+                    self._check_tools(own, tools)
+                    state.checked = True
+                catalogue = Catalogue(filter(self._shown, tools), taken=own)
                 served = {spec.name: ServerTool(tool, spec, self._forget_tools) for spec, tool in catalogue.entries()}
-                self._tools = {**served, **own}
-            return self._tools
+                state.tools = {**served, **own}
+            return state.tools
 
-    async def _list(self, server: str) -> list[DownstreamTool]:
-        tools = await downstream.list_tools(server)
-        names = {tool.name for tool in tools}
-        wanted = self._filter.get(server, names)
-        self._check_tools("tool_filter", server, wanted, names)
-        self._check_tools("approval", server, self._approval.tools_of(server), names)
-        return [tool for tool in tools if tool.name in wanted]
+    def _shown(self, tool: DownstreamTool) -> bool:
+        wanted = self._filter.get(tool.server)
+        return wanted is None or tool.name in wanted
 
-    def _check_tools(self, setting: str, server: str, wanted: Collection[str], names: Collection[str]) -> None:
-        for name in sorted(set(wanted) - set(names)):
-            raise WorkflowApplicationError(
-                f"`{setting}` of agent `{self.name}` names `{name}` of `{server}`. {did_you_mean(name, names)}",
-                type="UnknownTool",
-                non_retryable=True,
-            )
+    def _check_tools(self, own: Collection[str], tools: Sequence[DownstreamTool]) -> None:
+        for server, wanted in self._filter.items():
+            names = {tool.name for tool in tools if tool.server == server}
+            for name in sorted(wanted - names):
+                raise WorkflowApplicationError(
+                    f"`tool_filter` of agent `{self.name}` names `{name}` of `{server}`. {did_you_mean(name, names)}",
+                    type="UnknownTool",
+                    non_retryable=True,
+                )
+        self._approval.check_tools(self.name, own, {f"{tool.server}.{tool.name}" for tool in tools})
 
     def _check_names(self) -> None:
         twice = [name for name, number in Counter(tool.spec.name for tool in self._own).items() if number > 1]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from mcp_types import ToolUseContent
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import to_json
 
-from mcp_agent.errors import DefinitionError, NotInWorkflowError
+from mcp_agent.errors import DefinitionError, NotInWorkflowError, WorkflowApplicationError
 from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.runtime import host
 
@@ -23,12 +23,17 @@ _SHOWN = 2_000
 
 
 class ToolApproval(BaseModel):
-    """A person's answer. `reason` is told to the model."""
+    """A person's answer: an object, or plain yes or no. `reason` is told to the model."""
 
     model_config = ConfigDict(extra="forbid", title="ToolApproval", defer_build=True)
 
     approved: bool
     reason: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, answer: Any) -> Any:
+        return {"approved": answer} if isinstance(answer, bool) else answer
 
 
 class ApprovalPolicy:
@@ -49,22 +54,34 @@ class ApprovalPolicy:
                 raise DefinitionError(f"`approval[{name!r}]` is `{rule!r}`: use `always`, `never` or a function of the call.")
         self._rules = dict(rules)
         self._servers = servers
+        self._beginnings = tuple(f"{server}." for server in servers)
 
     def check_names(self, agent: str, own: Collection[str]) -> None:
         """Raises DefinitionError for a rule that no server, tool of a server or tool of the agent's `own` can meet."""
+        known = {EVERYTHING, *own, *self._servers}
         for name in self._rules:
-            known = {EVERYTHING, *own, *self._servers}
-            if name not in known and self._server_of(name) is None:
+            if name not in known and not name.startswith(self._beginnings):
                 raise DefinitionError(f"`approval` of agent `{agent}` names `{name}`. {did_you_mean(name, known)}")
 
-    def tools_of(self, server: str) -> list[str]:
-        """The tools of a server that rules name, in order."""
-        return sorted(name[len(server) + 1 :] for name in self._rules if self._server_of(name) == server)
+    def check_tools(self, agent: str, own: Collection[str], served: Collection[str]) -> None:
+        """Refuses a rule that no tool meets: a call that is misnamed there would be made without asking.
 
-    def _server_of(self, name: str) -> str | None:
-        """The server of the tool that a rule names: the longest that fits, as a server's name may hold dots too."""
-        fitting = [server for server in self._servers if name.startswith(f"{server}.") and name not in self._servers]
-        return max(fitting, key=len, default=None)
+        Args:
+            agent: For the error.
+            own: The agent's own tools.
+            served: The tools of its servers, as `server.tool`.
+
+        Raises:
+            WorkflowApplicationError: Type `UnknownTool`.
+        """
+        known = {EVERYTHING, *own, *self._servers, *served}
+        for name in self._rules:
+            if name not in known:
+                raise WorkflowApplicationError(
+                    f"`approval` of agent `{agent}` names `{name}`. {did_you_mean(name, served)}",
+                    type="UnknownTool",
+                    non_retryable=True,
+                )
 
     async def refusal(self, agent: str, call: ToolUseContent, names: Sequence[str]) -> str | None:
         """Asks a person where the rules say so. Why the call is not to be made; `None` if it is.
@@ -75,7 +92,7 @@ class ApprovalPolicy:
             names: What rules may call the tool, the most exact first.
         """
         rule = next((self._rules[name] for name in (*names, EVERYTHING) if name in self._rules), "never")
-        if rule == "never" or (callable(rule) and not rule(call)):
+        if rule == "never" or (callable(rule) and not _applies(rule, call)):
             return None
         try:
             answer = ToolApproval.model_validate(await self._asked(agent, call))
@@ -96,3 +113,11 @@ class ApprovalPolicy:
             schema=ToolApproval.model_json_schema(),
             check=ToolApproval.model_validate,
         )
+
+
+def _applies(rule: Callable[[ToolUseContent], bool], call: ToolUseContent) -> bool:
+    """What the rule says; a rule that fails, as of an argument that the model has left out, has a person decide."""
+    try:
+        return rule(call)
+    except Exception:
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mcp_types import ContentBlock, TextContent, ToolResultContent, ToolUseContent
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,7 +54,10 @@ class AgentTool(ABC):
     Attributes:
         spec: How a model sees it.
         names: What approval rules may call it, the most exact first.
+        asks_a_person: Whether the call itself is a question to a person, which needs nobody's approval.
     """
+
+    asks_a_person: ClassVar[bool] = False
 
     def __init__(self, spec: ToolSpec, names: Sequence[str]) -> None:
         self.spec = spec
@@ -149,6 +152,8 @@ class _Question(BaseModel):
 
 class HumanInput(AgentTool):
     """A person, who is asked through the run's mailbox."""
+
+    asks_a_person = True
 
     def __init__(self) -> None:
         description = "Asks the person whom you work for, and waits for the answer. Use it for what only they can know or decide."

@@ -78,7 +78,7 @@ class Spending:
         if budget is None:
             return
         if budget.max_tool_calls is not None and used.tool_calls + tool_calls > budget.max_tool_calls:
-            raise self._exceeded("max_tool_calls", f"{used.tool_calls + tool_calls} tool calls", reached)
+            raise self._exceeded("max_tool_calls", f"{used.tool_calls} tool calls and would make {tool_calls} more", reached)
         if budget.max_tokens is not None and used.tokens >= budget.max_tokens:
             raise self._exceeded("max_tokens", f"{used.tokens:,} tokens", reached)
         if budget.max_cost_usd is None or used.model_calls == 0:
@@ -101,7 +101,9 @@ class Spending:
 
     def _exceeded(self, limit: str, used: str, reached: str) -> BudgetExceeded:
         return BudgetExceeded(
-            f"{self.whose} has used {used}; `{limit}` is {getattr(self.budget, limit)}.", limit=limit, reached=reached
+            f"{self.whose} has used {used}; `{limit}` is {getattr(self.budget, limit)}. Raise it, or ask for less.",
+            limit=limit,
+            reached=reached,
         )
 
 

@@ -27,6 +27,7 @@ from pydantic_core import to_json
 
 from mcp_agent.config import MCPServerSettings
 from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.mcp.callbacks import Callbacks
 from mcp_agent.mcp.catalogue import version_of
 from mcp_agent.mcp.connection import Connection, Link
@@ -91,7 +92,9 @@ class DownstreamServer:
 
     async def _list_tools(self, link: Link, client: Client) -> list[DownstreamTool]:
         link.changed = False
-        tools = [self._tool(tool) for tool in await _all_tools(client) if self._allows(tool.name)]
+        served = await _all_tools(client)
+        self._warn_of_missing({tool.name for tool in served})
+        tools = [self._tool(tool) for tool in served if self._allows(tool.name)]
         link.catalogue = version_of(tools)
         return [self._masked(tool.model_copy(update={"catalogue": link.catalogue})) for tool in tools]
 
@@ -106,6 +109,11 @@ class DownstreamServer:
             input_schema=tool.input_schema,
             repeatable=bool(harmless) or not destructive,
         )
+
+    def _warn_of_missing(self, served: set[str]) -> None:
+        for name in sorted(set(self._settings.allowed_tools or ()) - served):
+            hint = did_you_mean(name, served)
+            logger.warning("`mcp.servers.%s.allowed_tools` names `%s`, which the server has not. %s", self._name, name, hint)
 
     def _allows(self, tool: str) -> bool:
         allowed = self._settings.allowed_tools

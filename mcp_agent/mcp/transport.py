@@ -207,10 +207,12 @@ def _parameters(settings: MCPServerSettings) -> StdioServerParameters:
 
 
 def _check_command(command: str, cwd: Path | None, path: str | None) -> None:
-    """Raises OSError for a command that there is not, or that is no program."""
+    """Raises OSError for a command that there is not, or that is no program, and for a folder that there is not."""
+    if cwd is not None and not cwd.is_dir():
+        raise FileNotFoundError(2, f"its `cwd`, `{cwd}`, is no folder")
     if os.sep not in command:
         if shutil.which(command, path=path) is None:
-            raise FileNotFoundError(2, "no such program")
+            raise FileNotFoundError(2, "no such program" + ("; put arguments into `args`" if " " in command else ""))
         return
     program = (cwd or Path()) / command
     if not program.is_file():

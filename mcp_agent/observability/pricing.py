@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """In US dollars. `source` names the price table, with its version."""
+    """In US dollars, `None` where no price is known. `source` names the price table with its version, or what has no price."""
 
-    usd: float
+    usd: float | None
     source: str
 
 
@@ -73,7 +73,7 @@ _ORDINARY = _Ordinary()
 def price_per_token(provider: str, model: str) -> float | None:
     """About what a token of an ordinary call costs, in US dollars."""
     cost = cost_of(provider, model, _ORDINARY)
-    return None if cost is None else cost.usd / (_ORDINARY.input_tokens + _ORDINARY.output_tokens)
+    return None if cost is None or cost.usd is None else cost.usd / (_ORDINARY.input_tokens + _ORDINARY.output_tokens)
 
 
 def load_prices() -> Any:

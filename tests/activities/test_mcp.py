@@ -64,6 +64,18 @@ async def test_only_allowed_tools_are_listed_and_called(odd: MCPActivities):
     assert told.value.non_retryable
 
 
+async def test_an_allowed_tool_that_the_server_has_not_is_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    env = {"ODD_PID": SecretStr(str(tmp_path / "pid"))}
+    settings = MCPServerSettings(command=sys.executable, args=[str(ODD)], env=env, allowed_tools=["big", "fials"])
+    connections = ConnectionManager({"odd": settings})
+    assert [tool.name for tool in await connections.list_tools("odd")] == ["big"]
+    await connections.aclose()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [
+        "`mcp.servers.odd.allowed_tools` names `fials`, which the server has not. Did you mean `fails`?",
+    ]
+
+
 async def test_a_tool_s_own_error_is_a_result(odd: MCPActivities):
     result = await odd.call_tool(call("fails"))
     assert result.is_error

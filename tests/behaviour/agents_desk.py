@@ -129,12 +129,17 @@ class Talks(Workflow[list[str]]):
         agents: dict[str, Made] = {
             "functions": lambda: Agent(kind, "Help.", functions=[weather, doubled, picture, breaks, huge, self.tripled]),
             "decorated": lambda: Agent(kind, functions=[halved, squared, by_name]),
-            "wrong approval": lambda: Agent(kind, server_names=["shelf"], approval={"shelf.earse": "always"}),
             "person": lambda: Agent(kind, functions=[doubled], human_input=True),
             "shelf": lambda: Agent(kind, server_names=["shelf"], functions=[doubled]),
+            "approved without a name": lambda: Agent(kind, server_names=["shelf"], approval={"*": risky}),
+            "person with approval": lambda: Agent("person", human_input=True, approval={"*": "always"}),
             "counted": lambda: Agent(kind, server_names=["shelf"]),
             "filtered": lambda: Agent(kind, server_names=["shelf"], tool_filter={"shelf": ["read"]}),
             "wrong filter": lambda: Agent(kind, server_names=["shelf"], tool_filter={"shelf": ["reed"]}),
+            "wrong rule": lambda: Agent(kind, server_names=["shelf"], approval={"shelf.reed": "always"}),
+            "rule for hidden": lambda: Agent(
+                "filtered", server_names=["shelf"], tool_filter={"shelf": ["read"]}, approval={"shelf.erase": "always"}
+            ),
             "approved": lambda: Agent(
                 kind, server_names=["shelf"], functions=[doubled], approval={"shelf": "always", "shelf.read": risky}
             ),
@@ -244,6 +249,45 @@ class Crowd(Workflow[list[str]]):
         said = await asyncio.gather(*(llm.generate_str(f"{n}") for n, llm in enumerate(llms)))
         again = await llms[0].generate_str("again", RequestParams(use_history=False))
         return WorkflowResult(value=[*said, again, *await all_of(llms[0])])
+
+
+@app.workflow
+class Interrupted(Workflow[list[str]]):
+    """Its model fails after a tool has answered, and is asked something else then."""
+
+    @app.workflow_run
+    async def run(self) -> WorkflowResult[list[str]]:
+        llm = await Agent("interrupted", functions=[doubled]).attach_llm(OpenAIAugmentedLLM)
+        try:
+            await llm.generate("go")
+        except WorkflowApplicationError as error:
+            if error.type != "BadRequestError":
+                raise
+        await llm.generate("and now?")
+        return WorkflowResult(value=await all_of(llm))
+
+
+@app.workflow
+class Queued(Workflow[list[str]]):
+    """Asks one model several things at once."""
+
+    @app.workflow_run
+    async def run(self) -> WorkflowResult[list[str]]:
+        llm = await Agent("echo").attach_llm(OpenAIAugmentedLLM)
+        await asyncio.gather(*(llm.generate(text) for text in "abc"))
+        return WorkflowResult(value=await all_of(llm))
+
+
+shared = Agent("shared", functions=[doubled], server_names=["shelf"], budget=workflow.Budget(max_tool_calls=1))
+
+
+@app.workflow
+class Shared(Workflow[str]):
+    """Uses an agent that is made once for all runs of the process."""
+
+    @app.workflow_run
+    async def run(self) -> WorkflowResult[str]:
+        return WorkflowResult(value=await (await shared.attach_llm(OpenAIAugmentedLLM)).generate_str("go"))
 
 
 @app.workflow

@@ -36,6 +36,24 @@ async def note(text: str) -> str:
     return text
 
 
+@app.workflow_task(name="promises.put_off")
+async def put_off() -> None:
+    raise WorkflowApplicationError("come back in an hour", type="Busy", next_retry_delay=timedelta(hours=1))
+
+
+@app.workflow
+class PutOff(Workflow[list[str]]):
+    """Is put off for longer than it has."""
+
+    @app.workflow_run
+    async def run(self) -> WorkflowResult[list[str]]:
+        try:
+            await workflow.execute_activity(put_off, schedule_to_close_timeout=timedelta(minutes=30))
+        except WorkflowApplicationError as error:
+            return WorkflowResult(value=[error.type, error.message])
+        return WorkflowResult(error="it was done")
+
+
 @app.workflow
 class RunsOut(Workflow[list[str]]):
     """Runs out of the time that is named."""

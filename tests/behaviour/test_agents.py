@@ -89,6 +89,7 @@ class TestFunctions:
             Agent("a", functions=[weather], approval={"waether": "always"})
         with pytest.raises(DefinitionError, match="use `always`, `never` or a function"):
             Agent("a", functions=[doubled], approval={"doubled": "sometimes"})  # type: ignore[dict-item]
+        Agent("a", server_names=["my.shelf"], approval={"my.shelf.read": "always"})
         with pytest.raises(DefinitionError, match="names server `shelf`"):
             Agent("a", tool_filter={"shelf": ["x"]})
 
@@ -114,10 +115,13 @@ class TestServers:
             await told(executor, "Talks", "wrong filter")
         assert failed.value.type == "UnknownTool"
 
-    async def test_an_approval_for_a_tool_that_there_is_not_fails_the_run(self, executor: Executor):
-        with pytest.raises(RunFailedError, match=r"`approval` .* names `earse` of `shelf`. Did you mean `erase`") as failed:
-            await told(executor, "Talks", "wrong approval")
+    async def test_an_approval_for_a_tool_that_there_is_not_fails_the_run_before_it_calls_anything(self, executor: Executor):
+        with pytest.raises(RunFailedError, match=r"names `shelf\.reed`\. Did you mean `shelf\.read`") as failed:
+            await told(executor, "Talks", "wrong rule")
         assert failed.value.type == "UnknownTool"
+
+    async def test_an_approval_may_be_for_a_tool_that_is_filtered_out(self, executor: Executor):
+        assert (await told(executor, "Talks", "rule for hidden"))[2].startswith("error: There is no tool `shelf_erase`")
 
     def test_an_approval_may_name_a_tool_of_a_server_with_a_dot_in_its_name(self):
         Agent("a", server_names=["my.shelf", "my"], approval={"my.shelf.erase": "always", "my.read": "never"})
@@ -154,6 +158,19 @@ class TestPeople:
             "assistant: finished",
         ]
 
+    async def test_a_plain_yes_is_an_answer_and_a_rule_that_fails_has_a_person_decide(self, executor: Executor):
+        handle = await executor.start_workflow("Talks", "approved without a name")
+        (request,) = await asked(executor, handle.id, 1)
+        assert "shelf_read" in request.message
+        await executor.answer_run(handle.id, Answer(request_id=request.request_id, payload=False))
+        assert (await handle.result()).value[2] == "error: A person has declined this call of `shelf_read`."
+
+    async def test_a_question_to_a_person_needs_no_approval(self, executor: Executor):
+        handle = await executor.start_workflow("Talks", "person with approval")
+        first, second = await asked(executor, handle.id, 2)
+        assert {first.kind, second.kind} == {"elicitation"}
+        await executor.cancel_run(handle.id)
+
 
 class TestBudgets:
     @pytest.mark.promise("issue: per-run and per-agent budgets end with a named error and what was reached")
@@ -162,7 +179,7 @@ class TestBudgets:
         ("limit", "amount", "text"),
         [
             ("max_tokens", 250, "300 tokens; `max_tokens` is 250"),
-            ("max_tool_calls", 2, "3 tool calls; `max_tool_calls` is 2"),
+            ("max_tool_calls", 2, "2 tool calls and would make 1 more; `max_tool_calls` is 2"),
             ("max_cost_usd", 0.025, "0.0300 US dollars; `max_cost_usd` is 0.025"),
         ],
     )
@@ -180,7 +197,7 @@ class TestBudgets:
 
     async def test_a_deadline_cancels_what_is_under_way(self, executor: Executor):
         text = await told(executor, "Thrift", "agent", "deadline", 0.5, "sleeper")
-        assert text == "deadline: Agent `sleeper` has used all its time; `deadline` is 0:00:00.500000."
+        assert text == "deadline: Agent `sleeper` has used all its time; `deadline` is 0:00:00.500000. Raise it, or ask for less."
 
     async def test_a_model_without_a_price_cannot_be_kept_to_a_cost(self, executor: Executor):
         text = await told(executor, "Thrift", "run", "max_cost_usd", 1, "unpriced")
@@ -237,6 +254,29 @@ class TestConversations:
             "user: question 3",
             "assistant: answer 1 to question 3",
         ]
+
+    async def test_what_tools_gave_is_not_lost_when_the_model_call_after_it_fails(self, executor: Executor):
+        assert await told(executor, "Interrupted") == [
+            "user: go",
+            "calls doubled",
+            "result: 4",
+            "user: and now?",
+            "assistant: now",
+        ]
+
+    async def test_answers_of_one_conversation_come_one_after_the_other(self, executor: Executor):
+        assert await told(executor, "Queued") == [
+            "user: a",
+            "assistant: turn 0: a",
+            "user: b",
+            "assistant: turn 1: b",
+            "user: c",
+            "assistant: turn 2: c",
+        ]
+
+    async def test_an_agent_that_is_made_once_counts_for_each_run_anew(self, executor: Executor):
+        for _ in range(3):
+            assert await told(executor, "Shared") == "done"
 
     async def test_a_conversation_goes_on_after_continue_as_new(self, executor: Executor):
         assert await told(executor, "Resumes") == [

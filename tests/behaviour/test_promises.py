@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from mcp_agent.config import Settings
@@ -61,6 +62,13 @@ async def test_a_step_that_runs_out_of_time_names_the_kind(executor: Executor, k
     name = "promises." + {"schedule_to_start": "note", "heartbeat": "blocks"}.get(kind, "endless")
     result = await (await executor.start_workflow("RunsOut", kind)).result()
     assert result.value == ["StepTimeoutError", "TimeoutError", f"Step `{name}` ran out of time ({kind})."]
+
+
+@ENGINES
+async def test_a_step_that_is_put_off_for_longer_than_it_has_fails_at_once_with_its_own_error(executor: Executor):
+    with anyio.fail_after(20):
+        result = await (await executor.start_workflow("PutOff")).result()
+    assert result.value == ["Busy", "come back in an hour"]
 
 
 @ENGINES

@@ -74,11 +74,19 @@ async def test_the_process_gets_its_own_variables_and_not_ours(tmp_path: Path, m
         assert await server.call("environment", name="OPENAI_API_KEY") == "unset"
 
 
-@pytest.mark.parametrize("settings", [{"command": "no-such-program-anywhere"}, {"command": "/etc/hostname"}, {"cwd": "/nowhere"}])
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"command": "no-such-program-anywhere"}, "no such program"),
+        ({"command": "no-such-program -x"}, "no such program; put arguments into `args`"),
+        ({"command": "/etc/hostname"}, "(not executable|`/etc/hostname` cannot be run)"),
+        ({"cwd": Path("/nowhere")}, "its `cwd`, `/nowhere`, is no folder"),
+    ],
+)
 @pytest.mark.promise("fault: a downstream command that does not exist")
-async def test_a_command_that_cannot_be_started_is_no_passing_trouble(tmp_path: Path, settings: dict[str, Any]):
+async def test_a_command_that_cannot_be_started_is_no_passing_trouble(tmp_path: Path, settings: dict[str, Any], why: str):
     async with odd(tmp_path, **settings) as server:
-        with pytest.raises(WorkflowApplicationError, match="cannot be started") as told:
+        with pytest.raises(WorkflowApplicationError, match=f"cannot be started: {why}") as told:
             await server.call("pid")
     assert told.value.type == "DownstreamUnavailable"
     assert told.value.non_retryable

@@ -19,7 +19,7 @@ from pydantic_core import from_json, to_json
 
 from mcp_agent.errors import DefinitionError, WorkflowApplicationError
 from mcp_agent.executor.definition import arguments_model, bind
-from mcp_agent.workflows.llm.messages import ToolSpec
+from mcp_agent.workflows.llm.messages import LONGEST_TOOL_NAME, ToolSpec, tool_name
 
 CALL_FUNCTION = "mcp_agent.agent.call_function"
 """The name of the step that calls a function. Persisted: never change it."""
@@ -62,6 +62,11 @@ def spec_of(function: Callable[..., Any], *, skip: int = 0) -> ToolSpec:
         DefinitionError: A model cannot call it.
     """
     name = getattr(function, "__name__", "")
+    if tool_name(name) != name:
+        raise DefinitionError(
+            f"Function `{name}` cannot be a tool: models know names of at most {LONGEST_TOOL_NAME} letters from a to z, digits "
+            "and `_`. Rename it."
+        )
     odd = [p for p in list(inspect.signature(function).parameters.values())[skip:] if p.kind not in _NAMED]
     if odd:
         raise DefinitionError(f"Function `{name}` takes `{odd[0]}`: a tool has plain parameters with names.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -42,6 +43,7 @@ INVALID_INPUT = "mcp-agent/invalid-input"
 
 RECORDED = "mcp-agent/recorded"
 """The `_meta` key of a tool result that the run's history holds already; see `recorded`."""
+LONGEST_TOOL_NAME = 64
 RECORDED_FROM = 1_000
 """A result with fewer bytes of JSON is told twice rather than looked up."""
 
@@ -135,8 +137,14 @@ class InvalidInput(_Compact):
     error: str
 
 
+def tool_name(name: str) -> str:
+    """The name in a call, such that every provider takes it back: models make up names that no tool can have."""
+    return re.sub(r"[^A-Za-z0-9_.:-]", "_", name)[:LONGEST_TOOL_NAME] or "unnamed"
+
+
 def tool_use(call_id: str, name: str, arguments: dict[str, Any] | InvalidInput) -> ToolUseContent:
     """A tool call. With an `InvalidInput` it has an empty input and must not be carried out (see `invalid_input`)."""
+    name = tool_name(name)
     if isinstance(arguments, InvalidInput):
         return ToolUseContent(id=call_id, name=name, input={}, _meta={INVALID_INPUT: arguments.model_dump()})
     return ToolUseContent(id=call_id, name=name, input=arguments)
@@ -197,6 +205,23 @@ def record_of(block: Block) -> str | None:
 def referring(message: Message) -> Message:
     """The message as a model call carries it: what is recorded is named, and not said again."""
     return _with_results(message, lambda block: block.model_copy(update={"content": []}))
+
+
+def said_in_words(message: Message) -> Message:
+    """The message with words for what its tool results hold beside text, for a model that cannot take that."""
+
+    def words(block: ContentBlock) -> ContentBlock:
+        if isinstance(block, TextContent):
+            return block
+        kind = getattr(block, "mime_type", None) or block.type
+        return TextContent(text=f"(The tool gave `{kind}`, which this model cannot be shown.)")
+
+    def told(block: Block) -> Block:
+        if not isinstance(block, ToolResultContent) or all(isinstance(one, TextContent) for one in block.content):
+            return block
+        return block.model_copy(update={"content": [words(one) for one in block.content], "meta": None})
+
+    return message.model_copy(update={"content": [told(block) for block in message.content]})
 
 
 def unrecorded(message: Message) -> Message:

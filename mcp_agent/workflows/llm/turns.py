@@ -27,6 +27,7 @@ from mcp_agent.workflows.llm.messages import (
     RequestParams,
     ToolSpec,
     invalid_input,
+    said_in_words,
     tool_error,
 )
 from mcp_agent.workflows.llm.sampling import sampled_messages, sampling_params, sampling_result
@@ -47,7 +48,9 @@ class Caller(Protocol):
     """The agent, as its turns know it."""
 
     name: str
-    spending: Spending
+
+    @property
+    def spending(self) -> Spending: ...
 
     async def tool_specs(self) -> list[ToolSpec]: ...
 
@@ -79,31 +82,46 @@ class Turns:
         on = host()
         for spending in self._spendings():
             spending.begin(on.now())
-        async with in_time(self._spendings(), on.now(), self._reached):
-            return await self._loop(new, setup)
+        async with in_time(self._spendings(), on.now(), self._reached), self.dialogue.turn:
+            return await self._loop([*self.dialogue.unsent, *new], setup)
 
     async def _loop(self, new: list[Message], setup: LLMSetup) -> Generation:
         thread, replies = self.dialogue.thread, list[LLMResponse]()
         most = self.params.max_turns or DEFAULT_MAX_TURNS
         while True:
             thread = await self._compacted(thread, new, setup)
-            reply = await self._ask(thread, new, setup)
+            new, reply = await self._answered(thread, new, setup)
             replies.append(reply)
             self.dialogue.thread = thread = thread.after(new, reply, self._hash(setup))
+            self.dialogue.unsent = []
             calls = reply.message.tool_uses
             if not calls or reply.stop_reason not in ("tool_use", *COMPLETE):
                 return Generation(replies)
             if len(replies) == most:  # calls that nobody would read the results of are not made
                 raise MaxTurnsExceeded(self.agent.name, most, self._reached[-1])
-            new = [Message.user(await self._call_all(calls))]
+            self.dialogue.unsent = new = [Message.user(await self._call_all(calls))]
             tools = await self.agent.tool_specs()
             if tools != setup.tools:  # a call may have changed them
                 setup = setup.model_copy(update={"tools": tools})
+
+    async def _answered(self, thread: Thread, new: list[Message], setup: LLMSetup) -> tuple[list[Message], LLMResponse]:
+        """The reply, and what was said for it: results of tools that the model cannot take are put into words."""
+        try:
+            return new, await self._ask(thread, new, setup)
+        except WorkflowApplicationError as error:
+            in_words = [said_in_words(message) for message in new]
+            if error.type != "UnsupportedContent" or in_words == new:
+                raise
+        if self.dialogue.unsent:
+            self.dialogue.unsent = [said_in_words(message) for message in self.dialogue.unsent]
+        return in_words, await self._ask(thread, in_words, setup)
 
     async def _compacted(self, thread: Thread, new: list[Message], setup: LLMSetup) -> Thread:
         """The conversation, shorter if it has become too long."""
         compaction = self.compaction
         if compaction is None or thread.tokens < compaction.at_tokens:
+            return thread
+        if len(thread.messages) - thread.kept < compaction.keep_messages:  # what stays is long by itself
             return thread
         tail = compaction.tail(thread.messages)
         if len(tail) == len(thread.messages):
@@ -114,7 +132,7 @@ class Turns:
             summary = await self._ask(thread, request, setup.model_copy(update={"response_schema": None}))
             if summary.message.text and summary.stop_reason in COMPLETE:
                 stands = summarised(summary.message.text)
-        return Thread((*stands, *tail))
+        return Thread((*stands, *tail), kept=len(stands) + len(tail))
 
     async def _ask(self, thread: Thread, new: list[Message], setup: LLMSetup) -> LLMResponse:
         for spending in self._spendings():
@@ -144,7 +162,14 @@ class Turns:
         for spending in self._spendings():
             spending.check(self._reached[-1], len(calls))
         self._count(CallUsage(tool_calls=len(calls)))
-        return await asyncio.gather(*(self._call(call) for call in calls))
+        made = [asyncio.ensure_future(self._call(call)) for call in calls]
+        try:
+            return await asyncio.gather(*made)
+        except BaseException:
+            for one in made:  # no call goes on after the answer has failed
+                one.cancel()
+            await asyncio.gather(*made, return_exceptions=True)
+            raise
 
     async def _call(self, call: ToolUseContent) -> ToolResultContent:
         problem = invalid_input(call)

@@ -23,6 +23,9 @@ from mcp_agent.workflows.llm.messages import (
     Usage,
     head_hash,
     invalid_input,
+    record_of,
+    recorded,
+    said_in_words,
     setup_hash,
     tool_use,
 )
@@ -215,3 +218,24 @@ def test_the_model_of_messages_brings_no_provider_sdk_along():
 
     assert not {"openai", "anthropic", "temporalio", "httpx2", "mcp", "yaml"} & set(modules)
     assert SETUP.hash() == IsStr(regex="[0-9A-Za-z_-]{22}")
+
+
+def test_what_a_model_cannot_be_shown_of_a_result_is_said_in_words():
+    call = tool_use("c", "draw", {})
+    picture = ImageContent(data="aGk=", mime_type="image/bmp")
+    drawn = Message.user([recorded(call, [TextContent(text="look: " * 300), picture], is_error=False)])
+
+    (block,) = said_in_words(drawn).content
+
+    assert isinstance(block, ToolResultContent)
+    assert block.content[1] == TextContent(text="(The tool gave `image/bmp`, which this model cannot be shown.)")
+    assert record_of(block) is None, "the record holds something else"
+    plain = Message.user([recorded(call, [TextContent(text="words")], is_error=False)])
+    assert said_in_words(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("made_up", "name"), [("w eird/ñ", "w_eird__"), ("", "unnamed"), ("x" * 99, "x" * 64), ("shelf_read", "shelf_read")]
+)
+def test_a_name_that_no_tool_can_have_is_made_one_that_providers_take_back(made_up: str, name: str):
+    assert tool_use("c", made_up, {}).name == name

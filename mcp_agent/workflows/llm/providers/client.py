@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from mcp_agent.observability.pricing import cost_of, load_prices
+from mcp_agent.observability.pricing import Cost, cost_of, load_prices
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderError, ProviderReply
 from mcp_agent.workflows.llm.providers.models import ModelTraits, preferred
@@ -43,6 +43,8 @@ class ClientSettings(Protocol):
     def stream(self) -> bool: ...
     @property
     def prompt_caching(self) -> bool: ...
+    @property
+    def prices_of(self) -> str | None: ...
 
 
 class SDKClient(ABC):
@@ -79,7 +81,7 @@ class SDKClient(ABC):
         await self.open()
         try:
             reply = await self._ask(self._client, setup, messages, params, model, context)
-            return reply._replace(cost=cost_of(self.section, reply.model, reply.usage, self._settings.base_url))
+            return reply._replace(cost=self._cost(reply))
         except Exception as error:
             failure = error if isinstance(error, ProviderError) else self._failure(error)
             if failure is None:
@@ -104,6 +106,12 @@ class SDKClient(ABC):
             if self._client is None:
                 await asyncio.gather(asyncio.to_thread(self._import), asyncio.to_thread(load_prices))
                 self._client = self._connect()
+
+    def _cost(self, reply: ProviderReply) -> Cost:
+        given = self._settings.base_url if self._settings.prices_of is None else None
+        found = cost_of(self._settings.prices_of or self.section, reply.model, reply.usage, given)
+        at = f" at `{self.section}.base_url`: set `{self.section}.prices_of`" if given else ""
+        return found or Cost(None, f"no price is known for `{reply.model}`{at}")
 
     def secrets(self) -> list[str]:
         address = urlsplit(self.base_url)
