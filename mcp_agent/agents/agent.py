@@ -77,6 +77,9 @@ class Agent:
         approval: Mapping[str, Approval] | None = None,
         budget: Budget | None = None,
     ) -> None:
+        for given, value in (("server_names", server_names), *(tool_filter or {}).items()):
+            if isinstance(value, str):
+                raise DefinitionError(f"`{given}` of agent `{name}` is the text `{value}`: give a list of names.")
         self.name = name
         self.server_names = list(dict.fromkeys(server_names or ()))
         self._budget = budget

@@ -19,7 +19,7 @@ Approval = Literal["always", "never"] | Callable[[ToolUseContent], bool]
 EVERYTHING = "*"
 APPROVAL = "tool_approval"
 """The name that the questions have."""
-_SHOWN = 2_000
+_SHOWN = 20_000
 
 
 class ToolApproval(BaseModel):
@@ -105,7 +105,7 @@ class ApprovalPolicy:
     @staticmethod
     async def _asked(agent: str, call: ToolUseContent) -> Any:
         arguments = to_json(call.input).decode()
-        shown = arguments if len(arguments) <= _SHOWN else arguments[:_SHOWN] + "…"
+        shown = arguments if len(arguments) <= _SHOWN else f"{arguments[:_SHOWN]}… ({len(arguments) - _SHOWN:,} characters more)"
         return await host().ask(
             kind="approval",
             name=APPROVAL,

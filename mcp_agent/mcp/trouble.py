@@ -42,6 +42,10 @@ TOO_LARGE = Trouble(
 )
 
 
+# What the SDK's servers say where code for the older protocol asks in the middle of a call of the newest.
+_NO_WAY_BACK = "no back-channel"
+
+
 def as_trouble(error: BaseException, noted: Notes, *, ended: bool) -> Trouble:
     """What an error of the SDK's client means. `ended`: the connection is closed; `noted`: what HTTP said.
 
@@ -62,7 +66,8 @@ def as_trouble(error: BaseException, noted: Notes, *, ended: bool) -> Trouble:
     if ended or _is_own(error, CONNECTION_CLOSED, "Connection closed"):
         return Trouble("was cut short: the server closed its connection", broken=True, unsure=True)
     if isinstance(error, MCPError) and not _is_own(error, REQUEST_TIMEOUT, "timed out"):
-        return Trouble(f"was refused: {error_text(error)} (code {error.code})", "DownstreamError", retryable=False)
+        hint = ": set `protocol: legacy`, with which it can ask" if _NO_WAY_BACK in error.message else ""
+        return Trouble(f"was refused: {error_text(error)} (code {error.code}){hint}", "DownstreamError", retryable=False)
     if isinstance(error, RuntimeError | ValidationError):  # the SDK's checks of what the server answered
         return Trouble(f"was answered with what does not fit: {error_text(error)}", "DownstreamError", retryable=False)
     return Trouble(f"broke off: {type(error).__name__}: {error_text(error)}", broken=True, unsure=True)

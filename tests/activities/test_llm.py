@@ -484,3 +484,12 @@ def test_the_sdk_is_loaded_by_the_first_call_only():
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not {"openai", "httpx2", "yaml"} & set(modules)
+
+
+async def test_numbers_that_no_answer_has_are_an_answer_that_cannot_be_read():
+    message = {"role": "assistant", "content": "hi"}
+    choice = json.dumps({"index": 0, "message": message, "finish_reason": "stop"})
+    body = '{"model": "m", "choices": [' + choice + '], "usage": {"prompt_tokens": 1e999}}'
+    async with raw_server(writes(http(body.encode()))) as server:
+        error = await failure(server.url)
+    assert (error.type, error.non_retryable) == ("IncompleteResponseError", False)

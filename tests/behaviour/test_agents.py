@@ -90,6 +90,10 @@ class TestFunctions:
         with pytest.raises(DefinitionError, match="use `always`, `never` or a function"):
             Agent("a", functions=[doubled], approval={"doubled": "sometimes"})  # type: ignore[dict-item]
         Agent("a", server_names=["my.shelf"], approval={"my.shelf.read": "always"})
+        with pytest.raises(DefinitionError, match="give a list of names"):
+            Agent("a", server_names="shelf")
+        with pytest.raises(DefinitionError, match="give a list of names"):
+            Agent("a", server_names=["shelf"], tool_filter={"shelf": "read"})
         with pytest.raises(DefinitionError, match="names server `shelf`"):
             Agent("a", tool_filter={"shelf": ["x"]})
 

@@ -292,6 +292,12 @@ def test_empty_texts_and_empty_answers_are_left_out():
     ]
 
 
+def test_a_conversation_never_begins_with_the_model():
+    first, second = sent(Message.user(""), Message.assistant("yes?"))
+    assert (first["role"], second["role"]) == ("user", "model")
+    assert first["parts"][0]["text"]
+
+
 # ── tool results ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CALLED = Message.assistant([tool_use("1", "look", {}), tool_use("2", "add", {})])

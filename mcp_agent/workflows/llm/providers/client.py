@@ -83,7 +83,7 @@ class SDKClient(ABC):
             reply = await self._ask(self._client, setup, messages, params, model, context)
             return reply._replace(cost=self._cost(reply))
         except Exception as error:
-            failure = error if isinstance(error, ProviderError) else self._failure(error)
+            failure = error if isinstance(error, ProviderError) else self._unreadable(error) or self._failure(error)
             if failure is None:
                 raise
         # Outside of the block: an SDK's error may hold parts of the key, so it is no cause.
@@ -106,6 +106,13 @@ class SDKClient(ABC):
             if self._client is None:
                 await asyncio.gather(asyncio.to_thread(self._import), asyncio.to_thread(load_prices))
                 self._client = self._connect()
+
+    @staticmethod
+    def _unreadable(error: Exception) -> ProviderError | None:
+        """For an answer with numbers or depths that no answer has."""
+        if not isinstance(error, OverflowError | RecursionError):
+            return None
+        return ProviderError(f"The answer cannot be read: {error}.", type="IncompleteResponseError", retryable=True)
 
     def _cost(self, reply: ProviderReply) -> Cost:
         given = self._settings.base_url if self._settings.prices_of is None else None

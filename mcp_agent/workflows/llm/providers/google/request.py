@@ -148,6 +148,10 @@ def _schema_or_value(value: Any) -> Any:
     return adapted_schema(cast("JSON", value)) if isinstance(value, dict) else value
 
 
+_NOTHING: list[JSON] = [{"role": "user", "parts": [{"text": "(Nothing was said.)"}]}]
+"""The API refuses a conversation in which the model speaks first."""
+
+
 def _contents(messages: list[Message], version: tuple[int, int]) -> list[JSON]:
     """Every call is answered in the turn after it, in the order of the calls, as the API wants it."""
     found: list[JSON] = []
@@ -161,7 +165,7 @@ def _contents(messages: list[Message], version: tuple[int, int]) -> list[JSON]:
             called = {use.id: call for use, call in zip(message.tool_uses, made, strict=True)}
         else:
             parts = [_part(block) for block in message.content if not isinstance(block, ToolResultContent)]
-            found += _content("user", _results(message, called, version) + parts)
+            found += _content("user", _results(message, called, version) + parts) or _NOTHING
             called = {}
     return found
 
