@@ -52,10 +52,10 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(respond: Respond) -> AsyncGenerator[RawServer]:
+async def raw_server(respond: Respond, path: str = "/v1") -> AsyncGenerator[RawServer]:
     served = RawServer(respond)
     server = await asyncio.start_server(served, "127.0.0.1", 0)
-    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{path}"
     try:
         yield served
     finally:
@@ -69,9 +69,12 @@ def http(body: bytes, status: str = "200 OK", length: int | None = None, **heade
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
-def writes(data: bytes, *, close: bool = False, reset: bool = False) -> Respond:
+def writes(*answers: bytes, close: bool = False, reset: bool = False) -> Respond:
+    """Each request gets the next answer; the last one is repeated."""
+    left = list(answers)
+
     async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(data)
+        writer.write(left.pop(0) if len(left) > 1 else left[0])
         await writer.drain()
         if reset:
             writer.transport.abort()

@@ -14,7 +14,6 @@ from mcp_types import ToolResultContent, ToolUseContent
 
 from mcp_agent.agents import downstream
 from mcp_agent.agents.approval import Approval, ApprovalPolicy
-from mcp_agent.agents.downstream import Sampler
 from mcp_agent.agents.tools import AgentTool, HumanInput, ServerTool, function_tool
 from mcp_agent.errors import DefinitionError, WorkflowApplicationError
 from mcp_agent.executor.agent_host import AgentHost
@@ -31,6 +30,7 @@ from mcp_agent.mcp.definitions import (
 )
 from mcp_agent.workflows.llm.augmented_llm import AugmentedLLM, Compaction
 from mcp_agent.workflows.llm.messages import Message, RequestParams, ToolSpec, tool_error
+from mcp_agent.workflows.llm.sampling import Sampler
 
 L = TypeVar("L", bound=AugmentedLLM)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
+from mcp_types import CreateMessageRequestParams, TextContent
 
 from mcp_agent.agents.elicited import declined, fitting, question
 from mcp_agent.errors import WorkflowApplicationError
@@ -35,11 +35,10 @@ from mcp_agent.mcp.definitions import (
     GetDownstreamPrompt,
     ReadDownstreamResource,
 )
+from mcp_agent.workflows.llm.messages import wire_form
+from mcp_agent.workflows.llm.sampling import Sampler
 
 logger = logging.getLogger(__name__)
-
-Sampler = Callable[[CreateMessageRequestParams], Awaitable[CreateMessageResult]]
-"""Has a model answer for a downstream server."""
 
 MOST_ROUNDS = 20
 """How often one call may come back with questions."""
@@ -150,7 +149,7 @@ async def _response(
     except WorkflowApplicationError as error:
         _warn("no model answers MCP server `%s`: %s", call.server, error)
         return None
-    return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return wire_form(answer)
 
 
 async def _asked(call: CallDownstreamTool, ask: DownstreamRequest, timeout: timedelta | None) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from mcp_types import ContentBlock, TextContent, ToolResultContent, ToolUseConte
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError, to_json
 
-from mcp_agent.agents.downstream import Sampler, call_downstream
+from mcp_agent.agents.downstream import call_downstream
 from mcp_agent.errors import InvalidArguments, NotInWorkflowError, WorkflowApplicationError
+from mcp_agent.executor.definition import bind
 from mcp_agent.executor.method_steps import task_of_method
 from mcp_agent.executor.retry import RetryPolicy
 from mcp_agent.executor.runtime import host
@@ -23,12 +24,12 @@ from mcp_agent.workflows.llm.functions import (
     CALL_FUNCTION,
     CallFunction,
     FunctionResult,
-    arguments_for,
     content_of,
     path_of,
     spec_of,
 )
 from mcp_agent.workflows.llm.messages import ToolSpec, recorded, tool_error
+from mcp_agent.workflows.llm.sampling import Sampler
 
 FUNCTION_CALL = StepOptions(start_to_close_timeout=timedelta(minutes=10), retry_policy=RetryPolicy(maximum_attempts=5))
 HUMAN_INPUT = "human_input"
@@ -112,7 +113,7 @@ class FunctionStep(AgentTool):
         self._task = task
 
     async def _carry_out(self, call: ToolUseContent, sample: Sampler | None) -> Outcome:
-        args = arguments_for(self._task.function, call.input, skip=self._skip)
+        args = bind(self._task.function, call.input, skip=self._skip)
         made = host().run_step(self._task.call(tuple(args))) if self._skip else self._function(*args)
         try:
             return Outcome(content_of(await made)[0])

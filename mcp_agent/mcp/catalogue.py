@@ -30,9 +30,6 @@ class Catalogue:
     def find(self, name: str) -> DownstreamTool | None:
         return self._tools.get(name)
 
-    def specs(self) -> list[ToolSpec]:
-        return [spec for spec, _ in self.entries()]
-
     def entries(self) -> list[tuple[ToolSpec, DownstreamTool]]:
         """Each tool as a model sees it, and what it is."""
         return [

@@ -15,7 +15,7 @@ from pydantic import (
     model_serializer,
 )
 
-from mcp_agent.workflows.llm.messages import without_defaults
+from mcp_agent.workflows.llm.messages import wire_form, without_defaults
 
 MCP_LIST_TOOLS = "mcp_agent.mcp.list_tools"
 MCP_CALL_TOOL = "mcp_agent.mcp.call_tool"
@@ -37,10 +37,6 @@ class _Stored(BaseModel):
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return without_defaults(self, handler(self))
-
-
-def _wire(model: BaseModel) -> dict[str, Any]:
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class DownstreamTool(_Stored):
@@ -118,7 +114,7 @@ class DownstreamResult(_Stored):
 
     @field_serializer("content")
     def _wire_form(self, content: list[ContentBlock]) -> list[dict[str, Any]]:
-        return [_wire(block) for block in content]
+        return [wire_form(block) for block in content]
 
 
 class AnswerDownstreamRequest(_Stored):
@@ -166,7 +162,7 @@ class DownstreamPromptResult(_Stored):
     """A prompt that is filled in."""
 
     description: str = ""
-    messages: list[Annotated[PromptMessage, PlainSerializer(_wire)]] = []
+    messages: list[Annotated[PromptMessage, PlainSerializer(wire_form)]] = []
 
 
 class DownstreamResource(_Stored):
@@ -194,7 +190,7 @@ class ReadDownstreamResource(_Stored):
     uri: str
 
 
-Contents = Annotated[TextResourceContents | BlobResourceContents, PlainSerializer(_wire)]
+Contents = Annotated[TextResourceContents | BlobResourceContents, PlainSerializer(wire_form)]
 
 
 class DownstreamContents(_Stored):

@@ -1,61 +1,14 @@
-"""A server of Gemini's API of which every byte is known."""
+"""What a server of Gemini's API says, byte by byte."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-Respond = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+from tests.providers_http import Respond, http, raw_server, writes
 
-
-class GeminiServer:
-    """Hands every request's body to `respond`, which writes what it likes; a connection ends when it closes it."""
-
-    def __init__(self, respond: Respond) -> None:
-        self._respond = respond
-        self.heads: list[bytes] = []
-        self.bodies: list[Any] = []
-        self.connections = 0
-        self.asked = asyncio.Event()
-        self.client_gone = asyncio.Event()
-        self.url = ""
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while not writer.is_closing():
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
-                body = await reader.readexactly(length)
-                self.heads.append(head)
-                self.bodies.append(json.loads(body))
-                self.asked.set()
-                await self._respond(body, writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.client_gone.set()
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def gemini_server(respond: Respond) -> AsyncGenerator[GeminiServer]:
-    served = GeminiServer(respond)
-    server = await asyncio.start_server(served, "127.0.0.1", 0)
-    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield served
-    finally:
-        server.close()
-
-
-def http(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in {"content_type": "application/json", **headers}.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+gemini_server = partial(raw_server, path="")
 
 
 def sse(*chunks: Any) -> bytes:
@@ -77,28 +30,9 @@ def refused(status: str, code: int, message: str = "said Google", *details: dict
     return http(json.dumps({"error": error}).encode(), f"{code} {status}", **headers)
 
 
-def writes(*answers: bytes, close: bool = False, reset: bool = False) -> Respond:
-    """Each request gets the next answer; the last one is repeated."""
-    left = list(answers)
-
-    async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(left.pop(0) if len(left) > 1 else left[0])
-        await writer.drain()
-        if reset:
-            writer.transport.abort()
-        elif close:
-            writer.close()
-
-    return respond
-
-
 def says(*answers: dict[str, Any]) -> Respond:
     return writes(*(http(json.dumps(answer).encode()) for answer in answers))
 
 
-def stalls_after(beginning: bytes) -> Respond:
-    async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(beginning)
-        await writer.drain()
-
-    return respond
+stalls_after = writes
+"""What an answer begins with, after which nothing comes."""

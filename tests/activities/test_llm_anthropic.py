@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import socket
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,26 +21,24 @@ from pydantic import SecretStr
 from mcp_agent.activities.llm import LLMActivities
 from mcp_agent.config import ProviderSettings, Settings
 from mcp_agent.errors import WorkflowApplicationError
-from mcp_agent.executor.step_context import StepContext, entered
 from mcp_agent.workflows.llm.messages import (
-    LLM_GENERATE,
     LLMRequest,
     LLMResponse,
-    LLMSetup,
     Message,
     RequestParams,
-    ToolSpec,
     Usage,
     head_hash,
     invalid_input,
 )
 from mcp_agent.workflows.llm.providers.anthropic.client import AnthropicClient
 from mcp_agent.workflows.llm.providers.base import CallContext
+from tests import model_calls, providers_http
+from tests.model_calls import SETUP
+from tests.providers_http import Respond, http, writes
 
 pytestmark = pytest.mark.anyio
 
 KEY = "sk-ant-api03-Zx81aQ55mmNvTTy0"
-SETUP = LLMSetup(instruction="Be brief.", tools=[ToolSpec(name="add", description="Adds.")])
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["at once", "streamed"])
 
 
@@ -49,101 +47,31 @@ def settings(base_url: str | None, key: str | None = KEY, **more: Any) -> Provid
 
 
 def request(*new: Message, parent: str | None = None, **params: Any) -> LLMRequest:
-    return LLMRequest(
-        conversation="c",
-        agent="writer",
-        provider="anthropic",
-        new=list(new) or [Message.user("hi")],
-        setup_hash=SETUP.hash(),
-        setup=SETUP,
-        parent=parent,
-        params=RequestParams(**params),
-    )
+    return model_calls.request(*new, provider="anthropic", parent=parent, params=RequestParams(**params))
+
+
+def configured(base_url: str | None, **more: Any) -> Settings:
+    return Settings(anthropic=settings(base_url, **more))
 
 
 @asynccontextmanager
 async def activities(base_url: str | None, **more: Any) -> AsyncGenerator[LLMActivities]:
-    made = LLMActivities(Settings(anthropic=settings(base_url, **more)))
-    try:
-        with entered(StepContext(LLM_GENERATE, "run", "Workflow", attempt=1, heartbeat=lambda *_: None)):
+    async with model_calls.activities(configured(base_url, **more)) as made:
+        with model_calls.in_step():
             yield made
-    finally:
-        await made.aclose()
 
 
 async def ask(base_url: str | None, asked: LLMRequest | None = None, **more: Any) -> LLMResponse:
-    async with activities(base_url, **more) as models:
-        return await models.generate(asked or request())
+    return await model_calls.ask(configured(base_url, **more), asked or request())
 
 
 async def failure(base_url: str | None, asked: LLMRequest | None = None, **more: Any) -> WorkflowApplicationError:
-    with pytest.raises(WorkflowApplicationError) as failed:
-        await ask(base_url, asked, **more)
-    error = failed.value
-    assert error.__cause__ is None, "a cause would be recorded with its text"
-    return error
+    return await model_calls.failure(configured(base_url, **more), asked or request())
 
 
 # ── a server of which every byte is known ────────────────────────────────────────────────────────────────────────────
 
-Respond = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
-
-
-class RawServer:
-    """Hands every request's body to `respond`, which writes what it likes; a connection ends when it closes it."""
-
-    def __init__(self, respond: Respond) -> None:
-        self._respond = respond
-        self.connections = 0
-        self.heads: list[bytes] = []
-        self.bodies: list[Any] = []
-        self.client_gone = asyncio.Event()
-        self.url = ""
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while not writer.is_closing():
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
-                body = await reader.readexactly(length)
-                self.heads.append(head)
-                self.bodies.append(json.loads(body))
-                await self._respond(body, writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.client_gone.set()
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def raw_server(respond: Respond) -> AsyncGenerator[RawServer]:
-    served = RawServer(respond)
-    server = await asyncio.start_server(served, "127.0.0.1", 0)
-    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield served
-    finally:
-        server.close()
-
-
-def http(body: bytes, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body) if length is None else length}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in {"content_type": "application/json", **headers}.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
-def writes(data: bytes, *, close: bool = False, reset: bool = False) -> Respond:
-    async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(data)
-        await writer.drain()
-        if reset:
-            writer.transport.abort()
-        elif close:
-            writer.close()
-
-    return respond
+raw_server = partial(providers_http.raw_server, path="")
 
 
 def answer(*blocks: dict[str, Any], stop_reason: str | None = "end_turn") -> dict[str, Any]:
@@ -369,7 +297,7 @@ async def test_parameters_and_options_of_the_provider_are_sent():
         "metadata": {"user_id": "u-1"},
         "vendor": {"x": 1},
     }
-    assert b"anthropic-version: 2023-06-01\r\n" in server.heads[0].lower()
+    assert "anthropic-version: 2023-06-01\r\n" in server.heads[0].lower()
 
 
 async def test_a_new_model_is_asked_in_the_sdks_own_version_of_the_api():
@@ -377,8 +305,8 @@ async def test_a_new_model_is_asked_in_the_sdks_own_version_of_the_api():
         await ask(server.url, request(temperature=0.5, stream=False))
 
     assert "temperature" not in server.bodies[0]
-    assert server.heads[0].lower().count(b"anthropic-version: ") == 1
-    assert b"anthropic-version: 2023-06-01\r\n" not in server.heads[0].lower()
+    assert server.heads[0].lower().count("anthropic-version: ") == 1
+    assert "anthropic-version: 2023-06-01\r\n" not in server.heads[0].lower()
 
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -454,14 +382,6 @@ async def test_the_provider_may_say_itself_that_trying_again_is_no_use():
         error = await failure(server.url)
 
     assert (error.type, error.non_retryable) == ("InternalServerError", True)
-
-
-@pytest.fixture
-def unused_port() -> Iterator[int]:
-    """A port that nothing listens on, held so that nothing else takes it."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
 
 
 @BOTH

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import socket
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -22,15 +21,17 @@ from mcp_agent.activities.llm import LLMActivities
 from mcp_agent.config import GoogleSettings, Settings
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.observability.pricing import price_per_token
-from mcp_agent.workflows.llm.messages import LLMRequest, LLMResponse, LLMSetup, Message, RequestParams, ToolSpec
+from mcp_agent.workflows.llm.messages import LLMRequest, LLMResponse, Message, RequestParams
 from mcp_agent.workflows.llm.providers.base import CallContext
 from mcp_agent.workflows.llm.providers.google.client import GoogleClient
-from tests.activities.google_http import GeminiServer, gemini_server, http, refused, said, says, sse, stalls_after, writes
+from tests import model_calls
+from tests.activities.google_http import gemini_server, refused, said, says, sse, stalls_after
+from tests.model_calls import SETUP
+from tests.providers_http import RawServer, http, writes
 
 pytestmark = pytest.mark.anyio
 
 KEY = "AIzaSyTestKey-0123456789abcdefghijklmnop"
-SETUP = LLMSetup(instruction="Be brief.", tools=[ToolSpec(name="add", description="Adds.")])
 
 
 def settings(base_url: str | None, key: str | None = KEY, **more: Any) -> Settings:
@@ -38,37 +39,19 @@ def settings(base_url: str | None, key: str | None = KEY, **more: Any) -> Settin
 
 
 def request(*new: Message, parent: str | None = None, **params: Any) -> LLMRequest:
-    return LLMRequest(
-        conversation="c",
-        agent="writer",
-        provider="google",
-        new=list(new) or [Message.user("hi")],
-        setup_hash=SETUP.hash(),
-        setup=SETUP,
-        parent=parent,
-        params=RequestParams(**params),
-    )
+    return model_calls.request(*new, provider="google", parent=parent, params=RequestParams(**params))
 
 
-@asynccontextmanager
-async def activities(base_url: str | None, **more: Any) -> AsyncGenerator[LLMActivities]:
-    made = LLMActivities(settings(base_url, **more))
-    try:
-        yield made
-    finally:
-        await made.aclose()
+def activities(base_url: str | None, **more: Any) -> AbstractAsyncContextManager[LLMActivities]:
+    return model_calls.activities(settings(base_url, **more))
 
 
 async def ask(base_url: str | None, asked: LLMRequest | None = None, **more: Any) -> LLMResponse:
-    async with activities(base_url, **more) as models:
-        return await models.generate(asked or request())
+    return await model_calls.ask(settings(base_url, **more), asked or request())
 
 
 async def failure(base_url: str | None, asked: LLMRequest | None = None, **more: Any) -> WorkflowApplicationError:
-    with pytest.raises(WorkflowApplicationError) as failed:
-        await ask(base_url, asked, **more)
-    assert failed.value.__cause__ is None, "a cause would be recorded with its text"
-    return failed.value
+    return await model_calls.failure(settings(base_url, **more), asked or request())
 
 
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -240,8 +223,8 @@ async def test_calls_share_one_connection_and_none_is_left_open():
 # ── where it goes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def asked_for(server: GeminiServer) -> str:
-    return server.heads[0].split(b" ")[1].decode()
+def asked_for(server: RawServer) -> str:
+    return server.heads[0].split(" ")[1]
 
 
 async def test_the_api_version_does_not_depend_on_the_environment(monkeypatch: pytest.MonkeyPatch):
@@ -253,7 +236,7 @@ async def test_the_api_version_does_not_depend_on_the_environment(monkeypatch: p
         await ask(server.url, request(stream=False, model="gemini-3.8-flash"))
 
     assert asked_for(server) == "/v1beta/models/gemini-3.8-flash:generateContent"
-    assert f"x-goog-api-key: {KEY}".encode() in server.heads[0]
+    assert f"x-goog-api-key: {KEY}" in server.heads[0]
 
 
 async def test_vertex_ai_in_express_mode_takes_the_key_and_labels(monkeypatch: pytest.MonkeyPatch):
@@ -262,7 +245,7 @@ async def test_vertex_ai_in_express_mode_takes_the_key_and_labels(monkeypatch: p
         await ask(server.url, request(metadata={"team": "billing"}, model="gemini-3.8-flash"), vertexai=True)
 
     assert asked_for(server) == "/v1beta1/publishers/google/models/gemini-3.8-flash:streamGenerateContent?alt=sse"
-    assert f"x-goog-api-key: {KEY}".encode() in server.heads[0]
+    assert f"x-goog-api-key: {KEY}" in server.heads[0]
     assert server.bodies[0]["labels"] == {"team": "billing"}
 
 
@@ -282,8 +265,8 @@ async def test_vertex_ai_with_a_project_takes_the_machines_credentials_and_not_t
 
     assert response.message.text == "hi"
     assert asked_for(server).startswith("/v1beta1/projects/p1/locations/europe-west4/publishers/google/models/")
-    assert b"authorization: bearer ya29.token" in server.heads[0].lower()
-    assert KEY.encode() not in server.heads[0]
+    assert "authorization: bearer ya29.token" in server.heads[0].lower()
+    assert KEY not in server.heads[0]
 
 
 @asynccontextmanager
@@ -427,14 +410,6 @@ async def test_an_error_that_is_not_googles_json_is_understood_by_its_status(
 
     assert (error.type, error.non_retryable) == (type_, non_retryable)
     assert len(error.message) < 2_000
-
-
-@pytest.fixture
-def unused_port() -> Iterator[int]:
-    """A port that nothing listens on, held so that nothing else takes it."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
 
 
 @both

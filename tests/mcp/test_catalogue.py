@@ -47,5 +47,5 @@ def test_names_are_ones_that_providers_allow():
 def test_a_model_is_shown_the_description_and_the_schema():
     schema = {"type": "object", "properties": {"path": {"type": "string"}}}
     tool = DownstreamTool(server="files", name="read", description="Reads.", input_schema=schema)
-    (spec,) = Catalogue([tool]).specs()
+    ((spec, _),) = Catalogue([tool]).entries()
     assert (spec.name, spec.description, spec.input_schema) == ("files_read", "Reads.", schema)

@@ -19,7 +19,7 @@ from pydantic_core import from_json, to_json
 
 from mcp_agent.errors import DefinitionError, WorkflowApplicationError
 from mcp_agent.executor.definition import arguments_model, bind
-from mcp_agent.workflows.llm.messages import LONGEST_TOOL_NAME, ToolSpec, tool_name
+from mcp_agent.workflows.llm.messages import LONGEST_TOOL_NAME, ToolSpec, tool_name, wire_form
 
 CALL_FUNCTION = "mcp_agent.agent.call_function"
 """The name of the step that calls a function. Persisted: never change it."""
@@ -48,7 +48,7 @@ class FunctionResult(BaseModel):
 
     @field_serializer("content")
     def _wire_form(self, content: list[ContentBlock]) -> list[dict[str, Any]]:
-        return [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in content]
+        return [wire_form(block) for block in content]
 
 
 def spec_of(function: Callable[..., Any], *, skip: int = 0) -> ToolSpec:
@@ -107,11 +107,6 @@ def found(path: str) -> Callable[..., Any]:
             non_retryable=True,
         )
     return function
-
-
-def arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any], *, skip: int = 0) -> list[Any]:
-    """What a model gave, in order and typed. Raises InvalidArguments."""
-    return bind(function, arguments, skip=skip)
 
 
 def with_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[[], Any]:

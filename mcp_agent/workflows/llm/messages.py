@@ -72,6 +72,11 @@ def _default(field: FieldInfo) -> Any:
     return field.default if field.default_factory is None else field.get_default(call_default_factory=True)
 
 
+def wire_form(model: BaseModel) -> dict[str, Any]:
+    """One of MCP's types as it travels: JSON data, under the protocol's names, without what is not said."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
 class _Compact(BaseModel):
     model_config = ConfigDict(frozen=True, defer_build=True)
 
@@ -95,7 +100,7 @@ class Message(_Compact):
 
     @field_serializer("content")
     def _wire_form(self, content: list[Block]) -> list[dict[str, Any]]:
-        return [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in content]
+        return [wire_form(block) for block in content]
 
     @classmethod
     def user(cls, content: str | Sequence[Block]) -> Message:
@@ -166,7 +171,7 @@ def invalid_input(call: ToolUseContent) -> InvalidInput | None:
 
 def result_digest(content: Sequence[Block | ContentBlock]) -> str | None:
     """The name of a step's result in the record of its run; `None` for one that is too small to need one."""
-    wire = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in content]
+    wire = [wire_form(block) for block in content]
     text = _canonical(wire)
     return _name_of(text) if len(text) >= RECORDED_FROM else None
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, SamplingMessage, StopReason, TextContent
 from pydantic import ValidationError
 
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.problems import describe_problems
 from mcp_agent.workflows.llm.messages import Block, LLMResponse, Message, RequestParams
+
+Sampler = Callable[[CreateMessageRequestParams], Awaitable[CreateMessageResult]]
+"""Has a model answer for a downstream server."""
 
 _STOP_REASONS: dict[str, StopReason] = {"end_turn": "endTurn", "max_tokens": "maxTokens", "stop_sequence": "stopSequence"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
@@ -30,11 +29,10 @@ from mcp_agent.workflows.llm.messages import (
     said_in_words,
     tool_error,
 )
-from mcp_agent.workflows.llm.sampling import sampled_messages, sampling_params, sampling_result
+from mcp_agent.workflows.llm.sampling import Sampler, sampled_messages, sampling_params, sampling_result
 from mcp_agent.workflows.llm.thread import Dialogue, Thread
 
 DEFAULT_MAX_TURNS = 25
-Sampler = Callable[[CreateMessageRequestParams], Awaitable[CreateMessageResult]]
 
 MODEL_CALL = StepOptions(
     start_to_close_timeout=timedelta(minutes=10),

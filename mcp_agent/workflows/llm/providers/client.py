@@ -18,6 +18,7 @@ from mcp_agent.observability.pricing import Cost, cost_of, load_prices
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderError, ProviderReply
 from mcp_agent.workflows.llm.providers.models import ModelTraits, preferred
+from mcp_agent.workflows.llm.providers.reading import incomplete
 
 DEFAULT_TIMEOUT = 300.0
 """Seconds that one request may take."""
@@ -112,13 +113,14 @@ class SDKClient(ABC):
         """For an answer with numbers or depths that no answer has."""
         if not isinstance(error, OverflowError | RecursionError):
             return None
-        return ProviderError(f"The answer cannot be read: {error}.", type="IncompleteResponseError", retryable=True)
+        return incomplete(f"it cannot be read ({error})")
 
-    def _cost(self, reply: ProviderReply) -> Cost:
+    def _cost(self, reply: ProviderReply) -> Cost | None:
         given = self._settings.base_url if self._settings.prices_of is None else None
         found = cost_of(self._settings.prices_of or self.section, reply.model, reply.usage, given)
-        at = f" at `{self.section}.base_url`: set `{self.section}.prices_of`" if given else ""
-        return found or Cost(None, f"no price is known for `{reply.model}`{at}")
+        if found is not None or given is None:
+            return found
+        return Cost(None, f"no price is known for `{reply.model}` at `{self.section}.base_url`: set `{self.section}.prices_of`")
 
     def secrets(self) -> list[str]:
         address = urlsplit(self.base_url)

@@ -9,12 +9,12 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
-from mcp_agent.workflows.llm.providers.anthropic.data import JSON, as_object
 from mcp_agent.workflows.llm.providers.anthropic.request import with_prefix
-from mcp_agent.workflows.llm.providers.anthropic.response import StreamedAnswer, failed, from_response, incomplete
+from mcp_agent.workflows.llm.providers.anthropic.response import StreamedAnswer, failed, from_response
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderError, ProviderReply, clean
 from mcp_agent.workflows.llm.providers.client import SDKClient
 from mcp_agent.workflows.llm.providers.models import ModelTraits, Traits
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, incomplete
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -90,7 +90,7 @@ async def _streamed(client: AsyncAnthropic, request: JSON, on_text: Callable[[st
             async with aclosing(sdk.AsyncStream.raw_events(http_response)) as events:
                 async for event in events:
                     if event.data and not answer.ended:
-                        piece = answer.add(as_object(json.loads(event.data)))
+                        piece = answer.add(as_dict(json.loads(event.data)))
                         if piece:
                             on_text(clean(piece))
         except ValueError:

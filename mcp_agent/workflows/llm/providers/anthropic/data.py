@@ -8,11 +8,8 @@ after another beginning, such as one that was summed up since: they are left out
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, cast
-
 from mcp_agent.workflows.llm.messages import Message
-
-JSON: TypeAlias = dict[str, Any]
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict
 
 NAMESPACE = "anthropic"
 THOUGHTS = frozenset({"thinking", "redacted_thinking"})
@@ -21,9 +18,4 @@ THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 
 def own_data(message: Message) -> JSON:
     """What an answer of this API left to be sent back; nothing for an answer of another one."""
-    return as_object((message.provider_data or {}).get(NAMESPACE))
-
-
-def as_object(value: Any) -> JSON:
-    """A JSON object, or an empty one for anything else."""
-    return cast("JSON", value) if isinstance(value, dict) else {}
+    return as_dict((message.provider_data or {}).get(NAMESPACE))

@@ -23,10 +23,12 @@ from mcp_types import (
 from pydantic_core import to_json
 
 from mcp_agent.workflows.llm.messages import Block, LLMSetup, Message, RequestParams, ToolSpec
-from mcp_agent.workflows.llm.providers.anthropic.data import JSON, THOUGHTS, as_object, own_data
+from mcp_agent.workflows.llm.providers.anthropic.data import THOUGHTS, own_data
 from mcp_agent.workflows.llm.providers.anthropic.models import Claude
 from mcp_agent.workflows.llm.providers.anthropic.schema import Inexpressible, accepted_schema
 from mcp_agent.workflows.llm.providers.base import ProviderError
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict
+from mcp_agent.workflows.llm.providers.wording import NOT_CARRIED_OUT, NOTHING_RETURNED, embedded_text, link_text
 
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _TOOL_ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -122,7 +124,7 @@ def _combined(request: JSON, name: str, value: Any) -> Any:
     present = request.get(name)
     if name == "tools" and isinstance(value, list):
         return [*cast("list[Any]", present or []), *cast("list[Any]", value)]
-    return as_object(present) | cast("JSON", value) if isinstance(value, dict) else value
+    return as_dict(present) | cast("JSON", value) if isinstance(value, dict) else value
 
 
 def _tool(tool: ToolSpec) -> JSON:
@@ -185,7 +187,7 @@ def _assistant(message: Message, may_think: bool) -> list[JSON]:
     """The blocks as they came, thoughts in their places. Empty for a turn without a word, which the API refuses."""
     data = own_data(message)
     own = [_said(block) for block in message.content if not _is_blank(block)]
-    extra = as_object(data.get("extra"))
+    extra = as_dict(data.get("extra"))
     kept = [
         (at, block)
         for at, block in cast("list[tuple[int, JSON]]", data.get("blocks") or [])
@@ -194,7 +196,7 @@ def _assistant(message: Message, may_think: bool) -> list[JSON]:
     content: list[JSON] = []
     for number, block in enumerate(own):
         content += [one for at, one in kept if at == number]
-        content.append(block | as_object(extra.get(str(number))))
+        content.append(block | as_dict(extra.get(str(number))))
     content += [one for at, one in kept if at >= len(own)]
     return content if any(block.get("type") not in THOUGHTS for block in content) else []
 
@@ -206,7 +208,7 @@ def _said(block: Block) -> JSON:
         case TextContent() | ResourceLink():
             return _part(block)
         case EmbeddedResource(resource=TextResourceContents() as resource):
-            return _text(f"Resource `{resource.uri}`:\n{resource.text}")
+            return _text(embedded_text(resource))
         case _:
             raise _unsupported(f"A block of type `{block.type}` in an answer")
 
@@ -225,7 +227,7 @@ def _user(blocks: list[Block], called: list[str]) -> list[JSON]:
 
 def _not_carried_out(call_id: str) -> JSON:
     """The API refuses a conversation in which a tool call has no answer, such as one that was cut off."""
-    return _tool_result(call_id, [_text("(This call was not carried out.)")])
+    return _tool_result(call_id, [_text(NOT_CARRIED_OUT)])
 
 
 def _result(block: ToolResultContent) -> JSON:
@@ -233,7 +235,7 @@ def _result(block: ToolResultContent) -> JSON:
     content = [_part(one) for one in said]
     if not block.content and block.structured_content is not None:
         content.append(_text(to_json(block.structured_content).decode()))
-    result = _tool_result(block.tool_use_id, content or [_text("(The tool returned nothing.)")])
+    result = _tool_result(block.tool_use_id, content or [_text(NOTHING_RETURNED)])
     if block.is_error:
         result["is_error"] = True
     return result
@@ -265,7 +267,7 @@ def _part(block: Block) -> JSON:
         case ImageContent():
             return _image(block.mime_type, block.data)
         case ResourceLink():
-            return _text(" ".join(filter(None, [f"Resource `{block.uri}`:", block.title or block.name, block.description])))
+            return _text(link_text(block))
         case EmbeddedResource():
             return _resource(block.resource)
         case AudioContent():

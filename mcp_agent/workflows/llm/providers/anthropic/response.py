@@ -9,7 +9,7 @@ from typing import Any, cast
 from mcp_types import TextContent, ToolUseContent
 
 from mcp_agent.workflows.llm.messages import Block, Message, StopReason, Usage, tool_use
-from mcp_agent.workflows.llm.providers.anthropic.data import JSON, NAMESPACE, THOUGHTS, as_object
+from mcp_agent.workflows.llm.providers.anthropic.data import NAMESPACE, THOUGHTS
 from mcp_agent.workflows.llm.providers.base import (
     ProviderError,
     ProviderReply,
@@ -19,6 +19,7 @@ from mcp_agent.workflows.llm.providers.base import (
     tool_arguments,
     unique_id,
 )
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, count, incomplete
 
 _STOP_REASONS: dict[str, StopReason] = {
     "end_turn": "end_turn",
@@ -83,17 +84,17 @@ def from_response(body: Any, model: str, prefix: str | None = None) -> ProviderR
         raise incomplete("it holds no content")
     if not isinstance(reason, str) or not reason:
         raise incomplete("it has no stop reason, so it was cut off")
-    content, data = _content([as_object(block) for block in cast("list[Any]", blocks)])
+    content, data = _content([as_dict(block) for block in cast("list[Any]", blocks)])
     if any(block.get("type") in THOUGHTS for _, block in data.get("blocks", [])):
         data |= {"model": model} | ({"prefix": prefix} if prefix else {})
-    refused = as_object(answer.get("stop_details")).get("explanation")
+    refused = as_dict(answer.get("stop_details")).get("explanation")
     if refused and not content:
         content.append(TextContent(text=str(refused)))
     stop_reason = _stop_reason(reason, content)
     if stop_reason == "unknown":
         data["stop_reason"] = reason
     message = Message.assistant(content, {NAMESPACE: data} if data else None)
-    return ProviderReply(message, stop_reason, _usage(as_object(answer.get("usage"))), str(answer.get("model") or model))
+    return ProviderReply(message, stop_reason, _usage(as_dict(answer.get("usage"))), str(answer.get("model") or model))
 
 
 def _content(blocks: list[JSON]) -> tuple[list[Block], JSON]:
@@ -133,23 +134,14 @@ def _stop_reason(reason: str, content: list[Block]) -> StopReason:
 
 
 def _usage(usage: JSON) -> Usage:
-    cached, written = _count(usage.get("cache_read_input_tokens")), _count(usage.get("cache_creation_input_tokens"))
+    cached, written = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
     return Usage(
-        input_tokens=_count(usage.get("input_tokens")) + cached + written,
-        output_tokens=_count(usage.get("output_tokens")),
+        input_tokens=count(usage.get("input_tokens")) + cached + written,
+        output_tokens=count(usage.get("output_tokens")),
         cached_input_tokens=cached,
         cache_write_tokens=written,
-        reasoning_tokens=_count(as_object(usage.get("output_tokens_details")).get("thinking_tokens")),
+        reasoning_tokens=count(as_dict(usage.get("output_tokens_details")).get("thinking_tokens")),
     )
-
-
-def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
-
-
-def incomplete(why: str) -> ProviderError:
-    """An answer, or a part of one, that may be whole the next time."""
-    return ProviderError(f"The answer is not whole: {why}.", type="IncompleteResponseError", retryable=True)
 
 
 class StreamedAnswer:
@@ -176,15 +168,15 @@ class StreamedAnswer:
         """
         match event.get("type"):
             case "message_start":
-                self._message = as_object(event.get("message"))
+                self._message = as_dict(event.get("message"))
             case "content_block_start":
-                self._blocks[event.get("index")] = as_object(event.get("content_block"))
+                self._blocks[event.get("index")] = as_dict(event.get("content_block"))
             case "content_block_delta":
-                return self._extend(event.get("index"), as_object(event.get("delta")))
+                return self._extend(event.get("index"), as_dict(event.get("delta")))
             case "message_delta":
-                counted = {name: value for name, value in as_object(event.get("usage")).items() if value is not None}
-                usage = as_object(self._message.get("usage")) | counted
-                self._message = self._message | as_object(event.get("delta")) | {"usage": usage}
+                counted = {name: value for name, value in as_dict(event.get("usage")).items() if value is not None}
+                usage = as_dict(self._message.get("usage")) | counted
+                self._message = self._message | as_dict(event.get("delta")) | {"usage": usage}
             case "message_stop":
                 self.ended = True
             case "error":
@@ -239,14 +231,14 @@ def _provider_input(written: str) -> JSON:
 
 def error_in(body: JSON) -> ProviderError:
     """The error that an event of a stream, or an answer with status 200, holds."""
-    error = as_object(body.get("error"))
+    error = as_dict(body.get("error"))
     return failed(_STATUS.get(str(error.get("type")), 500), body, {})
 
 
 def failed(status: int, body: Any, headers: Mapping[str, str]) -> ProviderError:
     """What an HTTP status other than success means."""
-    error = as_object(as_object(body).get("error"))
-    code = as_object(error.get("details")).get("error_code")
+    error = as_dict(as_dict(body).get("error"))
+    code = as_dict(error.get("details")).get("error_code")
     words = error.get("message") or (str(body) if body else "no reason given")[:300]
     hint = _HINTS.get(status, "")
     return ProviderError(

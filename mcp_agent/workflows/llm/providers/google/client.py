@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from mcp_agent.workflows.llm.messages import LLMSetup, Message, RequestParams
 from mcp_agent.workflows.llm.providers.base import CallContext, ProviderError, ProviderReply, clean
 from mcp_agent.workflows.llm.providers.client import ClientSettings, SDKClient
-from mcp_agent.workflows.llm.providers.google.problems import JSON, api_failure, as_dict, as_list, incomplete, merged
+from mcp_agent.workflows.llm.providers.google.problems import api_failure, merged
 from mcp_agent.workflows.llm.providers.google.request import to_request
 from mcp_agent.workflows.llm.providers.google.response import candidate_of, continuation, from_response
 from mcp_agent.workflows.llm.providers.models import ModelTraits, Traits
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, as_list, incomplete
 
 if TYPE_CHECKING:
     from google.genai import Client

@@ -11,8 +11,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from mcp_agent.workflows.llm.providers.base import ProviderError, retry_after
-
-JSON = dict[str, Any]
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, as_list, incomplete
 
 NAMESPACE = "google"
 """Of what a message keeps for Google; see `google`."""
@@ -40,14 +39,6 @@ _HINTS = {
 }
 
 
-def as_dict(value: Any) -> JSON:
-    return cast("JSON", value) if isinstance(value, dict) else {}
-
-
-def as_list(value: Any) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []
-
-
 def merged(under: JSON, over: Mapping[str, Any]) -> JSON:
     """Objects are merged and lists joined; anything else is replaced."""
     found = dict(under)
@@ -60,10 +51,6 @@ def merged(under: JSON, over: Mapping[str, Any]) -> JSON:
         else:
             found[name] = value
     return found
-
-
-def incomplete(why: str) -> ProviderError:
-    return ProviderError(f"The answer is not whole: {why}.", type="IncompleteResponseError", retryable=True)
 
 
 def class_name(status: str) -> str:

@@ -21,7 +21,9 @@ from pydantic_core import to_json
 
 from mcp_agent.workflows.llm.messages import Block, LLMSetup, Message, RequestParams, ToolSpec
 from mcp_agent.workflows.llm.providers.base import ProviderError
-from mcp_agent.workflows.llm.providers.google.problems import JSON, NAMESPACE, as_dict, merged
+from mcp_agent.workflows.llm.providers.google.problems import NAMESPACE, merged
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict
+from mcp_agent.workflows.llm.providers.wording import embedded_text, link_text, resource_text
 
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
 _NEWEST = (99, 0)
@@ -261,12 +263,12 @@ def _link(block: ResourceLink) -> JSON:
     uri = str(block.uri)
     if uri.startswith(_OWN_FILES) and block.mime_type:
         return {"fileData": {"fileUri": uri, "mimeType": block.mime_type}}
-    return {"text": " ".join(filter(None, [f"Resource `{uri}`:", block.title or block.name, block.description]))}
+    return {"text": link_text(block)}
 
 
 def _resource(resource: TextResourceContents | BlobResourceContents) -> JSON:
     if isinstance(resource, TextResourceContents):
-        return {"text": f"Resource `{resource.uri}`:\n{resource.text}"}
+        return {"text": embedded_text(resource)}
     kind = resource.mime_type or "application/octet-stream"
     what = f"The resource `{resource.uri}` of type `{kind}`"
     if not kind.startswith("text/"):
@@ -275,7 +277,7 @@ def _resource(resource: TextResourceContents | BlobResourceContents) -> JSON:
         text = base64.b64decode(resource.blob).decode()
     except ValueError as error:
         raise _unsupported(f"{what}, which is no UTF-8 in base64,") from error
-    return {"text": f"Resource `{resource.uri}`:\n{text}"}
+    return {"text": resource_text(resource.uri, text)}
 
 
 def _inline(mime_type: str, data: str, what: str) -> JSON:

@@ -11,15 +11,8 @@ from mcp_types import AudioContent, ImageContent, TextContent, ToolUseContent
 
 from mcp_agent.workflows.llm.messages import Block, InvalidInput, Message, StopReason, Usage, tool_use
 from mcp_agent.workflows.llm.providers.base import ProviderError, ProviderReply, clean, tool_arguments, unique_id
-from mcp_agent.workflows.llm.providers.google.problems import (
-    JSON,
-    NAMESPACE,
-    as_dict,
-    as_list,
-    class_name,
-    error_in,
-    incomplete,
-)
+from mcp_agent.workflows.llm.providers.google.problems import NAMESPACE, class_name, error_in
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, as_list, count, incomplete
 
 _FILTERED: StopReason = "content_filter"
 _STOP_REASONS: dict[str, StopReason] = {
@@ -213,14 +206,10 @@ def _stop_reason(finish: str, content: list[Block]) -> StopReason:
 
 
 def _usage(usage: JSON) -> Usage:
-    thoughts = _count(usage.get("thoughtsTokenCount"))
+    thoughts = count(usage.get("thoughtsTokenCount"))
     return Usage(
-        input_tokens=_count(usage.get("promptTokenCount")) + _count(usage.get("toolUsePromptTokenCount")),
-        output_tokens=_count(usage.get("candidatesTokenCount")) + thoughts,
-        cached_input_tokens=_count(usage.get("cachedContentTokenCount")),
+        input_tokens=count(usage.get("promptTokenCount")) + count(usage.get("toolUsePromptTokenCount")),
+        output_tokens=count(usage.get("candidatesTokenCount")) + thoughts,
+        cached_input_tokens=count(usage.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
     )
-
-
-def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 0

@@ -28,13 +28,8 @@ from mcp_agent.workflows.llm.messages import (
 )
 from mcp_agent.workflows.llm.providers.base import ProviderReply, clean, tool_arguments, unique_id
 from mcp_agent.workflows.llm.providers.openai.content import (
-    JSON,
-    NOT_CARRIED_OUT,
     Media,
-    as_dict,
-    as_list,
     assistant_text,
-    count,
     extra_body,
     media_in,
     named_schema,
@@ -44,7 +39,9 @@ from mcp_agent.workflows.llm.providers.openai.content import (
     text_in,
     unsupported,
 )
-from mcp_agent.workflows.llm.providers.openai.problems import error_in, incomplete
+from mcp_agent.workflows.llm.providers.openai.problems import error_in
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, as_list, count, incomplete
+from mcp_agent.workflows.llm.providers.wording import NOT_CARRIED_OUT
 
 NAMESPACE = "openai"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mcp_agent.workflows.llm.providers.openai.content import JSON, as_dict, as_list
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, as_list
 
 _HANDLED = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
 _SAID_ONCE = frozenset({"id", "type", "index", "role", "name", "format"})

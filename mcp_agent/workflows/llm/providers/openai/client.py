@@ -18,9 +18,10 @@ from mcp_agent.workflows.llm.providers.client import SDKClient
 from mcp_agent.workflows.llm.providers.models import Traits
 from mcp_agent.workflows.llm.providers.openai import chat, responses
 from mcp_agent.workflows.llm.providers.openai.chat_stream import ChatStream
-from mcp_agent.workflows.llm.providers.openai.content import JSON, as_dict, media_in
+from mcp_agent.workflows.llm.providers.openai.content import media_in
 from mcp_agent.workflows.llm.providers.openai.problems import UNREPEATABLE, error_in, not_json
 from mcp_agent.workflows.llm.providers.openai.responses_stream import ResponsesStream
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -22,11 +22,8 @@ from pydantic_core import to_json
 from mcp_agent.workflows.llm.messages import Block, Message, ToolSpec
 from mcp_agent.workflows.llm.providers.base import ProviderError
 from mcp_agent.workflows.llm.providers.openai.schema import strict
-
-JSON = dict[str, Any]
-
-NOT_CARRIED_OUT = "(This call was not carried out.)"
-"""Both APIs refuse a conversation in which a tool call has no answer, such as one that was cut off."""
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, as_list
+from mcp_agent.workflows.llm.providers.wording import NOTHING_RETURNED, embedded_text, link_text, resource_text
 
 _REASONING = re.compile(r"^(o\d|gpt-([5-9]|\d\d))")
 _GROWING = frozenset({"tools", "include"})
@@ -50,21 +47,6 @@ def reasons(model: str) -> bool:
     """Whether the model is one of those that take `max_completion_tokens` and no temperature."""
     name = model.rpartition("/")[2].removeprefix("ft:")
     return _REASONING.match(name) is not None and "-chat" not in name
-
-
-def as_dict(value: Any) -> JSON:
-    """The value, or nothing where it is no object."""
-    return cast("JSON", value) if isinstance(value, dict) else {}
-
-
-def as_list(value: Any) -> list[Any]:
-    """The value, or nothing where it is no list."""
-    return cast("list[Any]", value) if isinstance(value, list) else []
-
-
-def count(value: Any) -> int:
-    """A number of tokens; 0 where there is none."""
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
 
 
 def parameters(tool: ToolSpec) -> JSON:
@@ -98,12 +80,12 @@ def text_in(block: Block) -> str | None:
         case TextContent():
             return block.text
         case ResourceLink():
-            return " ".join(filter(None, [f"Resource `{block.uri}`:", block.title or block.name, block.description]))
+            return link_text(block)
         case EmbeddedResource(resource=TextResourceContents() as resource):
-            return f"Resource `{resource.uri}`:\n{resource.text}"
+            return embedded_text(resource)
         case EmbeddedResource(resource=BlobResourceContents() as resource):
             text = _decoded(resource)
-            return None if text is None else f"Resource `{resource.uri}`:\n{text}"
+            return None if text is None else resource_text(resource.uri, text)
         case _:
             return None
 
@@ -174,5 +156,5 @@ def result_text(block: ToolResultContent, attached: int = 0) -> str:
         texts.append(to_json(block.structured_content).decode())
     if attached:
         texts.append(f"({attached} attachment(s) follow in the next message.)")
-    text = "\n".join(texts) or "(The tool returned nothing.)"
+    text = "\n".join(texts) or NOTHING_RETURNED
     return f"Error: {text}" if block.is_error else text

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from mcp_agent.workflows.llm.providers.base import ProviderError
-from mcp_agent.workflows.llm.providers.openai.content import JSON, as_dict
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, incomplete
 
 UNREPEATABLE = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes of errors with status 429 that waiting does not mend."""
@@ -23,11 +23,6 @@ _REFUSED = re.compile(
     r"^(invalid|image_|empty_image|unsupported|failed_to_download|context_length|string_above|content_|data_residency)"
     r"|_policy"
 )
-
-
-def incomplete(why: str) -> ProviderError:
-    """The error for an answer that is not whole: another attempt may get one."""
-    return ProviderError(f"The answer is not whole: {why}.", type="IncompleteResponseError", retryable=True)
 
 
 def not_json(section: str) -> ProviderError:

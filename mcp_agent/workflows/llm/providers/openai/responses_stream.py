@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_agent.workflows.llm.providers.openai.content import JSON, as_dict
-from mcp_agent.workflows.llm.providers.openai.problems import incomplete
+from mcp_agent.workflows.llm.providers.reading import JSON, as_dict, incomplete
 
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _TEXT = frozenset({"response.output_text.delta", "response.refusal.delta"})
