@@ -9,13 +9,17 @@ import sys
 import warnings
 from datetime import date
 
-from benchmarks import agents, memory, model, model_calls, running, serving
+from benchmarks import agents, clients, memory, model, model_calls, observing, production, running, serving
 from benchmarks.harness import Row, bench, table
 
 FAMILIES = {
     "start": serving.start_up,
     "stdio": serving.calls_over_stdio,
     "http": serving.calls_over_http,
+    "http_status": clients.http_status,
+    "tool_list": clients.tool_list,
+    "waits": clients.waits,
+    "told": clients.told,
     "run": running.run_tool,
     "at_once": running.at_once,
     "status": running.status,
@@ -30,6 +34,11 @@ FAMILIES = {
     "model_step": model_calls.in_the_step,
     "model_run": model_calls.in_a_worker,
     "many_agents": model_calls.many_agents,
+    "observed": observing.observed_steps,
+    "encryption": production.encryption,
+    "two_workers": production.two_workers,
+    "open_runs": production.open_runs,
+    "cached_runs": production.cached_runs,
 }
 
 

@@ -67,6 +67,31 @@ def ms(seconds: float) -> str:
 
 
 @dataclass(frozen=True)
+class Served:
+    """A server that is another process."""
+
+    url: str
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used."""
+        used = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
+
+    def resident(self) -> int:
+        """Bytes of memory that it holds."""
+        return resident(self.pid)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1_000
+    raise RuntimeError(f"process {pid} has no VmRSS")
+
+
+@dataclass(frozen=True)
 class Bench:
     """A private folder, and the program."""
 
@@ -76,11 +101,11 @@ class Bench:
     def environment(self) -> dict[str, str]:
         return {**os.environ, DATA_VARIABLE: str(self.folder / "data"), GRACE_VARIABLE: "2", "PYTHONPATH": str(ROOT)}
 
-    def ours(self, engine: str = "temporal") -> StdioServerParameters:
-        """This project's server on the benchmark app, over stdio."""
+    def ours(self, engine: str = "temporal", app: str = "benchmarks.desk:app") -> StdioServerParameters:
+        """This project's server on a benchmark app, over stdio."""
         config = self.folder / f"{engine}.yaml"
         config.write_text(
-            f"execution_engine: {engine}\nserver: {{app: 'benchmarks.desk:app'}}\nlogger: {{transports: [none]}}\n"
+            f"execution_engine: {engine}\nserver: {{app: '{app}'}}\nlogger: {{transports: [none]}}\n"
             f"temporal: {{binary: '{self.binary}'}}\nscripted: {{file: script.yaml}}\n"
         )
         (self.folder / "script.yaml").write_text("agents: {'*': [{any_turn: true, text: '" + "x" * 5_000 + "'}]}")

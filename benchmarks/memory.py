@@ -9,7 +9,7 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from benchmarks.harness import Bench, Row
+from benchmarks.harness import Bench, Row, resident
 from benchmarks.running import opened
 from mcp_agent.executor.temporal.dev_server import status
 
@@ -36,7 +36,7 @@ async def _idle(target: StdioServerParameters) -> int:
     async with Client(target) as client:
         await client.list_tools()
         await anyio.sleep(SETTLE)
-        return _resident(_child())
+        return resident(_child())
 
 
 async def _idle_and_growth(target: StdioServerParameters) -> tuple[int, float]:
@@ -45,11 +45,11 @@ async def _idle_and_growth(target: StdioServerParameters) -> tuple[int, float]:
         await client.call_tool("workflows-runs-list", {})
         await anyio.sleep(SETTLE)
         pid = _child()
-        idle = _resident(pid)
+        idle = resident(pid)
         await _calls(client, 1_000)
-        before = _resident(pid)
+        before = resident(pid)
         await _calls(client, CALLS)
-        return idle, max(_resident(pid) - before, 0) / CALLS / 1_000
+        return idle, max(resident(pid) - before, 0) / CALLS / 1_000
 
 
 async def _calls(client: Client, count: int) -> None:
@@ -61,10 +61,3 @@ def _child() -> int:
     """The server that this process started last."""
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     return int(children[-1])
-
-
-def _resident(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1_000
-    raise RuntimeError(f"process {pid} has no VmRSS")

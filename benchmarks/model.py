@@ -38,6 +38,10 @@ class MeasuredWorker:
         self._client = client
         self._queue = queue
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def cpu(self) -> float:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -61,11 +65,15 @@ class MeasuredWorker:
 
 
 @asynccontextmanager
-async def worker(bench: Bench, client: Client, module: str, *more: str) -> AsyncGenerator[MeasuredWorker, None]:
-    command = [sys.executable, "-m", module, client.service_client.config.target_host, module, *more]
+async def worker(
+    bench: Bench, client: Client, module: str, *more: str, queue: str | None = None
+) -> AsyncGenerator[MeasuredWorker, None]:
+    """On a queue that is called as the module by default."""
+    queue = queue or module
+    command = [sys.executable, "-m", module, client.service_client.config.target_host, queue, *more]
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=bench.environment(), cwd=ROOT)
     try:
-        yield MeasuredWorker(process, client, module)
+        yield MeasuredWorker(process, client, queue)
     finally:
         assert process.stdin is not None
         process.stdin.close()

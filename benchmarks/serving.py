@@ -6,12 +6,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
 from mcp import Client
 
-from benchmarks.harness import ROOT, Bench, Row, initialized, ms, pairs, timed
+from benchmarks.harness import ROOT, Bench, Row, Served, initialized, ms, pairs, timed
 
 CALLS = 200
 
@@ -27,16 +27,20 @@ async def calls_over_stdio(bench: Bench) -> list[Row]:
 
 
 async def calls_over_http(bench: Bench) -> list[Row]:
-    target = bench.ours("asyncio")
-    ours_command = [target.command, *(a for a in target.args if a != "--stdio"), "--port"]
     floor_command = [sys.executable, "-m", "benchmarks.floor.server"]
     async with (
-        _listening(bench, ours_command) as one,
-        _listening(bench, floor_command) as two,
-        Client(one) as ours,
-        Client(two) as floor,
+        ours_over_http(bench, "asyncio") as one,
+        listening(bench, floor_command) as two,
+        Client(one.url) as ours,
+        Client(two.url) as floor,
     ):
         return [await _calls("HTTP", ours, floor)]
+
+
+def ours_over_http(bench: Bench, engine: str, app: str = "benchmarks.desk:app") -> AbstractAsyncContextManager[Served]:
+    """This project's server on a benchmark app."""
+    target = bench.ours(engine, app)
+    return listening(bench, [target.command, *(a for a in target.args if a != "--stdio"), "--port"])
 
 
 async def _calls(way: str, ours: Client, floor: Client) -> Row:
@@ -51,11 +55,12 @@ async def _calls(way: str, ours: Client, floor: Client) -> Row:
 
 
 @asynccontextmanager
-async def _listening(bench: Bench, command: list[str]) -> AsyncGenerator[str, None]:
+async def listening(bench: Bench, command: list[str], *more: str) -> AsyncGenerator[Served, None]:
+    """A server of that command, a free port and `more`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([*command, str(port)], cwd=ROOT, env=bench.environment(), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, str(port), *more], cwd=ROOT, env=bench.environment(), stderr=subprocess.DEVNULL)
     try:
         with anyio.fail_after(20):
             while True:
@@ -63,7 +68,7 @@ async def _listening(bench: Bench, command: list[str]) -> AsyncGenerator[str, No
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
                         break
                 await anyio.sleep(0.05)
-        yield f"http://127.0.0.1:{port}/mcp"
+        yield Served(f"http://127.0.0.1:{port}/mcp", process.pid)
     finally:
         process.terminate()
         process.wait()

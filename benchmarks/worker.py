@@ -19,7 +19,12 @@ async def main(address: str, queue: str, provider: str | None = None) -> None:
     openai = {"api_key": "no-key", "base_url": provider}
     temporal = {"host": host, "port": int(port), "task_queue": queue}
     app.use(Settings(execution_engine="temporal", temporal=temporal, openai=openai))
-    async with create_temporal_worker_for_app(app) as worker:
+    await serve(create_temporal_worker_for_app(app))
+
+
+async def serve(opening: create_temporal_worker_for_app) -> None:
+    """Serves, and answers each line, until standard input ends."""
+    async with opening as worker:
         serving = asyncio.create_task(worker.run())
         await asyncio.to_thread(tell_cpu)
         serving.cancel()

@@ -18,7 +18,15 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mcp_agent.config_connection import PollerSettings, TemporalAuthSettings, TLSSettings, TunerSettings, WorkerSettings
 from mcp_agent.config_downstream import MCPAuthSettings, MCPServerSettings, MCPSettings
+from mcp_agent.config_observability import (
+    HealthSettings,
+    MetricsSettings,
+    ObservabilitySettings,
+    TracingSettings,
+    opentelemetry_variables,
+)
 from mcp_agent.config_problems import describe
 from mcp_agent.config_providers import (
     AzureSettings,
@@ -28,35 +36,66 @@ from mcp_agent.config_providers import (
     ProviderSettings,
     ScriptedSettings,
 )
-from mcp_agent.config_section import Seconds, Section
-from mcp_agent.config_temporal import (
-    DataConverterSettings,
-    RetryPolicySettings,
-    TemporalAuthSettings,
-    TemporalSettings,
-    TLSSettings,
+from mcp_agent.config_queues import TOOLS, WORKFLOWS, QueueSettings, unknown_queue
+from mcp_agent.config_section import Section
+from mcp_agent.config_server import (
+    CallerPrioritySettings,
+    IntrospectionSettings,
+    LimitSettings,
+    ServerAuthSettings,
+    ServerSettings,
+    StaticTokenSettings,
 )
+from mcp_agent.config_stored import (
+    CodecServerSettings,
+    CompressionMethod,
+    DataConverterSettings,
+    ExternalStorageSettings,
+    GCSSettings,
+    KeySettings,
+    S3Settings,
+)
+from mcp_agent.config_temporal import RetryPolicySettings, TemporalSettings
 from mcp_agent.errors import ConfigError
 from mcp_agent.executor.retry import RetryPolicies
 
 __all__ = [
     "AzureSettings",
+    "CallerPrioritySettings",
+    "CodecServerSettings",
+    "CompressionMethod",
     "DataConverterSettings",
+    "ExternalStorageSettings",
+    "GCSSettings",
     "GoogleSettings",
+    "HealthSettings",
+    "IntrospectionSettings",
+    "KeySettings",
+    "LimitSettings",
     "LoggerSettings",
     "MCPAuthSettings",
     "MCPServerSettings",
     "MCPSettings",
+    "MetricsSettings",
     "ModelSettings",
+    "ObservabilitySettings",
     "OpenAISettings",
+    "PollerSettings",
     "ProviderSettings",
+    "QueueSettings",
     "RetryPolicySettings",
+    "S3Settings",
     "ScriptedSettings",
+    "ServerAuthSettings",
     "ServerSettings",
     "Settings",
+    "StaticTokenSettings",
     "TLSSettings",
     "TemporalAuthSettings",
     "TemporalSettings",
+    "TracingSettings",
+    "TunerSettings",
+    "WorkerSettings",
     "load_settings",
 ]
 
@@ -66,37 +105,22 @@ ENV_PREFIX = "MCP_AGENT__"
 
 
 class LoggerSettings(Section):
-    """Logs go to standard error (`console`) or to a file, never to standard output, which is the protocol's."""
+    """Logs go to standard error (`console`) or to a file, never to standard output, which is the protocol's.
+
+    Attributes:
+        format: `json` is one object a line, with the ids of the run, step and trace that it is about.
+    """
 
     transports: list[Literal["console", "file", "none"]] = ["console"]
     level: Literal["debug", "info", "warning", "error"] = "info"
     path: Path | None = None
+    format: Literal["text", "json"] = "text"
 
     @model_validator(mode="after")
     def _file_has_path(self) -> LoggerSettings:
         if "file" in self.transports and self.path is None:
             raise ValueError("`transports` names `file`: say where with `path`.")
         return self
-
-
-class ServerSettings(Section):
-    """The MCP server.
-
-    Attributes:
-        app: What `mcp-agent serve` serves: `module:attribute`.
-        wait_budget_seconds: The longest that one call waits for a run.
-        progress_interval_seconds: How often a waiting client hears of progress at most.
-        max_workflow_tools: With more workflows than this, one generic set of tools serves them all.
-        worker: Whether the server also runs the workflows; without, `mcp-agent worker` processes do (Temporal only).
-    """
-
-    app: str | None = None
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, lt=65536)
-    wait_budget_seconds: Seconds = 20
-    progress_interval_seconds: Seconds = 15
-    max_workflow_tools: int = Field(default=25, ge=0)
-    worker: bool = True
 
 
 class Settings(BaseSettings):
@@ -122,7 +146,28 @@ class Settings(BaseSettings):
     azure: AzureSettings = AzureSettings()
     scripted: ScriptedSettings = ScriptedSettings()
     server: ServerSettings = ServerSettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
     _source: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _callers_have_tokens(self) -> Settings:
+        for name in self.mcp.with_caller_token:
+            key = f"mcp.servers.{name}.auth.caller_token"
+            if self.server.auth is None:
+                raise ValueError(f"`{key}` needs `server.auth`: without it callers send no tokens.")
+            if not self.server.worker:
+                raise ValueError(f"`{key}` needs `server.worker: true`: tokens never leave the server's process.")
+            queue = TOOLS if TOOLS in self.temporal.queues else WORKFLOWS
+            if isinstance(self.server.worker, list) and queue not in self.server.worker:
+                raise ValueError(f"`{key}` needs `{queue}` in `server.worker`: tokens never leave the server's process.")
+        return self
+
+    @model_validator(mode="after")
+    def _served_queues_are_there(self) -> Settings:
+        problem = unknown_queue(self.server.worker if isinstance(self.server.worker, list) else (), self.temporal.queues)
+        if problem is not None:
+            raise ValueError(f"`server.worker`: {problem}")
+        return self
 
     def retry_policies(self) -> RetryPolicies:
         """What the configuration says of retries."""
@@ -161,7 +206,7 @@ def load_settings(path: Path | None = None) -> Settings:
         if secrets is not None:
             data = _merged(data, _read(secrets))
     _check_variables()
-    data = _merged(_merged(_provider_variables(), data), _variables())
+    data = _merged(_merged({**_provider_variables(), **opentelemetry_variables()}, data), _variables())
     try:
         settings = Settings(**_paths_from(file, data))
     except ValidationError as error:
@@ -301,6 +346,10 @@ def _check_variables() -> None:
 _PATHS = (
     ("scripted", "file"),
     ("temporal", "data_dir"),
+    ("temporal", "data_converter", "keys", "file"),
+    ("temporal", "external_storage", "folder"),
+    ("temporal", "profile_file"),
+    ("temporal", "auth", "api_key_file"),
     ("temporal", "tls", "client_cert_path"),
     ("temporal", "tls", "client_key_path"),
     ("temporal", "tls", "ca_cert_path"),
@@ -320,9 +369,9 @@ def _paths_from(file: Path | None, data: dict[str, Any]) -> dict[str, Any]:
 
 def _placed(value: Any, path: Sequence[str], folder: Path) -> Any:
     """The value, with what is at `path` in it meant from `folder`."""
+    if isinstance(value, list):
+        return [_placed(one, path, folder) for one in cast("list[Any]", value)]
     if not path:
-        if isinstance(value, list):
-            return [_placed(one, path, folder) for one in cast("list[Any]", value)]
         return str(folder / Path(value).expanduser()) if isinstance(value, str) else value
     if isinstance(value, dict):
         section = cast("dict[str, Any]", value)

@@ -13,10 +13,11 @@ LONGEST_CALL = 23 * 3600.0  # a step that makes one has a day
 
 
 class MCPAuthSettings(Section):
-    """How a downstream server over HTTP knows us: a token that is given, or tokens from an OAuth server.
+    """How a downstream server over HTTP knows us: a token that is given, tokens from an OAuth server, or those of our callers.
 
     Attributes:
         bearer_token: Sent as it is.
+        caller_token: Sends the token that the run's owner has sent us. Only for a server that its tokens are made for, too.
         client_id: Of an OAuth client; with `client_secret` it gets tokens for itself (client credentials).
         refresh_token: Gets tokens instead of the client's own credentials.
         token_url: Where tokens are given out. Credentials go there and nowhere else.
@@ -27,6 +28,7 @@ class MCPAuthSettings(Section):
     """
 
     bearer_token: SecretStr | None = None
+    caller_token: bool = False
     client_id: str | None = None
     client_secret: SecretStr | None = None
     refresh_token: SecretStr | None = None
@@ -38,13 +40,14 @@ class MCPAuthSettings(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> MCPAuthSettings:
-        if self.bearer_token is not None:
-            others = self.model_fields_set - {"bearer_token"}
+        alone = next((key for key in ("bearer_token", "caller_token") if getattr(self, key)), None)
+        if alone is not None:
+            others = self.model_fields_set - {alone}
             if others:
-                raise ValueError(f"`{min(others)}` does not go with `bearer_token`: leave one of them out.")
+                raise ValueError(f"`{min(others)}` does not go with `{alone}`: leave one of them out.")
             return self
         if self.client_id is None:
-            raise ValueError("give a `bearer_token`, or a `client_id` with what belongs to it.")
+            raise ValueError("give a `bearer_token`, or a `client_id` with what belongs to it, or say `caller_token: true`.")
         if self.client_secret is None and self.refresh_token is None:
             raise ValueError("`client_id` needs a `client_secret` or a `refresh_token`.")
         if (self.token_url is None) == (self.issuer is None):
@@ -107,3 +110,8 @@ class MCPSettings(Section):
     """Downstream MCP servers by name, as agents call them in `server_names`."""
 
     servers: dict[str, MCPServerSettings] = {}
+
+    @property
+    def with_caller_token(self) -> list[str]:
+        """The servers that get the tokens of our callers."""
+        return [name for name, server in self.servers.items() if server.auth is not None and server.auth.caller_token]

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from mcp_agent.config_section import PLAIN
+
 _SECRET = re.compile(r"key|secret|token|password|headers|env\b", re.IGNORECASE)
 
 
@@ -35,7 +37,7 @@ def _problem(loc: Sequence[int | str], kind: str, message: str, value: Any, mode
 
 def _path(loc: Sequence[int | str]) -> str:
     """The path as it is written in the file: without what pydantic adds for the branches of a union."""
-    parts = [str(part) for part in loc if not (isinstance(part, str) and re.fullmatch(r"bool|[A-Z]\w*Settings", part))]
+    parts = [str(part) for part in loc if not (isinstance(part, str) and re.fullmatch(rf"{PLAIN}|bool|[A-Z]\w*Settings", part))]
     return ".".join(parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -14,6 +14,18 @@ class Section(BaseModel):
     """A part of the settings. A key that is not known is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+PLAIN = "plain"
+Plain = Tag(PLAIN)
+
+
+def plain_or(section: type[Section]) -> Discriminator:
+    """For a key that takes a plain value or a section: what is wrong is told of the one that was meant.
+
+    `Annotated[Annotated[bool, Plain] | Annotated[TLSSettings, Tag("TLSSettings")], plain_or(TLSSettings)]`
+    """
+    return Discriminator(lambda value: section.__name__ if isinstance(value, dict | section) else PLAIN)
 
 
 def _an_address(text: str) -> str:

@@ -5,7 +5,11 @@
     ├── DefinitionError             a workflow, tool or task is declared wrongly
     ├── NotInWorkflowError          a workflow API was called outside a run
     ├── WorkerNotConfigured         a Temporal worker runs our workflows without our plugin
-    ├── EncryptionError             what is stored cannot be decrypted: names the key by its id
+    ├── UnreadablePayload           what is stored with a run cannot be read
+    │   ├── EncryptionError         it cannot be decrypted: names the key by its id
+    │   └── PayloadMissing          it is kept outside of the history, and is not there: names where
+    ├── StorageUnavailable          where large values are kept cannot be reached
+    ├── IssuerUnavailable           the OAuth server cannot be asked about a caller's token
     ├── WorkflowApplicationError    what user code raises to fail a step or a run, on both engines
     │   ├── StepTimeoutError        a step ran out of its time
     │   ├── StepCancelledError      a step was cancelled from outside of the run
@@ -21,7 +25,7 @@
         ├── InvalidArguments        ├── NotFound            ├── AlreadyAnswered
         ├── AlreadyClosed           ├── IdempotencyConflict ├── NotWaiting
         ├── NoWorker                ├── EngineStarting      ├── EngineUnavailable
-        └── RateLimited
+        ├── RateLimited         └── InsufficientScope
 
 Messages quote the offending value in backticks and end in what to do. They never hold a secret.
 """
@@ -53,8 +57,28 @@ class WorkerNotConfigured(MCPAgentError):
     """A Temporal worker executes a workflow of this package without this package's plugin."""
 
 
-class EncryptionError(MCPAgentError):
+class UnreadablePayload(MCPAgentError):
+    """What is stored with a run cannot be read: it was changed, or written by another program."""
+
+
+class PayloadMissing(UnreadablePayload):
+    """A large value is not where it is kept outside of the run's history. `key` is its name there."""
+
+    def __init__(self, message: str, *, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class StorageUnavailable(MCPAgentError):
+    """Where large values are kept cannot be reached, or refuses to keep or to give them."""
+
+
+class EncryptionError(UnreadablePayload):
     """What is stored cannot be decrypted: its key is not given, or it was changed. Names the key by its id, never its value."""
+
+
+class IssuerUnavailable(MCPAgentError):
+    """The OAuth server cannot be reached, or answers with what makes no sense: whether a token is good is not known."""
 
 
 class WorkflowApplicationError(MCPAgentError):
@@ -177,6 +201,7 @@ class CallError(MCPAgentError):
 
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
+    retry_after_seconds: float | None = None
 
 
 class InvalidArguments(CallError):
@@ -237,7 +262,21 @@ class EngineUnavailable(CallError):
 
 
 class RateLimited(CallError):
-    """The caller has too much under way."""
+    """The caller has too much under way. `retry_after_seconds` says when to try again, where that is known."""
 
     code = "rate_limited"
     retryable = True
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InsufficientScope(CallError):
+    """The caller's token does not allow this. `scope` is what it lacks."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"Your token lacks the scope `{scope}`: ask for a token that has it. Nothing was changed.")
+        self.scope = scope

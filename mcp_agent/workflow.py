@@ -15,13 +15,16 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, TypeVar, get_args, overload
 
+from mcp_agent.call_request import current_call
 from mcp_agent.errors import DefinitionError, InvalidArguments, NotInWorkflowError
 from mcp_agent.executor.budget import Budget
 from mcp_agent.executor.children import ChildHandle, ChildOptions, ParentClosePolicy
 from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition
+from mcp_agent.executor.durations import duration_of
 from mcp_agent.executor.handlers import Handler, HandlerKind, mark
 from mcp_agent.executor.method_steps import task_of_method
+from mcp_agent.executor.priority import check_priority
 from mcp_agent.executor.retry import RetryPolicy, RetryPolicyLike
 from mcp_agent.executor.runtime import RunInfo, check_outermost, current, current_or_none
 from mcp_agent.executor.start_options import check_choice, check_duration, check_id
@@ -103,7 +106,7 @@ def uuid4() -> uuid.UUID:
 
 async def sleep(duration: float | timedelta) -> None:
     """Sleeps durably: `duration` is a timedelta, or seconds."""
-    await current().sleep(_delta(duration))
+    await current().sleep(duration_of(duration))
 
 
 async def sleep_until(moment: datetime) -> None:
@@ -125,7 +128,7 @@ async def wait_condition(condition: Callable[[], bool], *, timeout: float | time
     Raises:
         TimeoutError: It was not true within `timeout` (a timedelta, or seconds).
     """
-    await current().wait_condition(condition, None if timeout is None else _delta(timeout))
+    await current().wait_condition(condition, None if timeout is None else duration_of(timeout))
 
 
 @asynccontextmanager
@@ -134,7 +137,7 @@ async def timeout(duration: float | timedelta) -> AsyncGenerator[None, None]:
 
     Specification, "Workflow Timeouts and Cancellation".
     """
-    clock = asyncio.timeout(_delta(duration).total_seconds())
+    clock = asyncio.timeout(duration_of(duration).total_seconds())
     try:
         async with clock:
             yield
@@ -157,6 +160,7 @@ async def execute_activity(
     heartbeat_timeout: timedelta | None = None,
     retry_policy: RetryPolicyLike | None = None,
     task_queue: str | None = None,
+    priority: int | None = None,
     summary: str | None = None,
 ) -> Any:
     """Runs a step with options for this call: a `@workflow_task`, a coroutine method (`self.method`), or one by its name.
@@ -177,6 +181,7 @@ async def execute_activity(
         heartbeat_timeout=heartbeat_timeout,
         retry_policy=retry_policy,
         task_queue=task_queue,
+        priority=priority,
         summary=summary,
     )
     options.check()
@@ -218,6 +223,7 @@ async def start_child_workflow(
     id: str | None = None,
     parent_close_policy: ParentClosePolicy = "terminate",
     task_queue: str | None = None,
+    priority: int | None = None,
     execution_timeout: timedelta | None = None,
     run_timeout: timedelta | None = None,
     task_timeout: timedelta | None = None,
@@ -229,6 +235,7 @@ async def start_child_workflow(
         workflow: A class under `@app.workflow`, or a name.
         id: The child's public id; one that nobody can guess by default.
         parent_close_policy: What becomes of the child when this run ends first: `terminate`, `abandon` or `request_cancel`.
+        priority: 1 (first) to 5 (last); that of its workflow by default, else that of this run. Temporal only.
 
     Raises:
         IdempotencyConflict: The id is taken.
@@ -237,6 +244,7 @@ async def start_child_workflow(
     given = tuple(args) if arg is inspect.Parameter.empty else (arg, *args)
     name, definition = _workflow(workflow)
     check_id("id", id)
+    check_priority("priority", priority)
     check_choice("parent_close_policy", parent_close_policy, get_args(ParentClosePolicy))
     for option, value in (("execution_timeout", execution_timeout), ("run_timeout", run_timeout), ("task_timeout", task_timeout)):
         check_duration(option, value)
@@ -244,6 +252,7 @@ async def start_child_workflow(
         id=id,
         parent_close_policy=parent_close_policy,
         task_queue=task_queue,
+        priority=priority,
         execution_timeout=execution_timeout,
         run_timeout=run_timeout,
         task_timeout=task_timeout,
@@ -328,12 +337,18 @@ def all_handlers_finished() -> bool:
 
 
 class _RunLogger(logging.LoggerAdapter[logging.Logger]):
-    """Finds the run's own logger at each call, so that one object serves every run and does not repeat on replay."""
+    """Finds the run's own logger at each call, so that one object serves every run and does not repeat on replay.
+
+    In a function that answers a client (`@app.tool`) the client gets the line, too.
+    """
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         runtime = current_or_none()
         target = self.logger if runtime is None else runtime.logger
         target.log(level, msg, *args, **kwargs)
+        call = current_call()
+        if call is not None:
+            call.log(level, msg, args)
 
 
 logger: logging.LoggerAdapter[logging.Logger] = _RunLogger(logging.getLogger("mcp_agent.workflow"), {})
@@ -384,10 +399,3 @@ def _let_validate(method: Callable[..., Any], handler: Handler) -> None:
         return check
 
     method.validator = validator  # type: ignore[attr-defined]
-
-
-def _delta(duration: float | timedelta) -> timedelta:
-    delta = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
-    if delta < timedelta(0):
-        raise ValueError(f"A duration of `{duration}` is negative.")
-    return delta

@@ -138,7 +138,7 @@ def test_vertex_ai_is_found_where_googles_own_tools_look(monkeypatch: pytest.Mon
 
 def test_variables_in_texts_are_filled_in(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("QUEUE", "q1")
-    write(folder, 'temporal: {task_queue: "${QUEUE}-${SUFFIX:-blue}", namespace: "${CONFIG_DIR}"}')
+    write(folder, 'temporal: {task_queue: "${QUEUE}-${SUFFIX:-blue}", host: here, namespace: "${CONFIG_DIR}"}')
     temporal = load_settings().temporal
     assert temporal.task_queue == "q1-blue"
     assert temporal.namespace == str(folder)
@@ -154,13 +154,14 @@ def test_relative_paths_are_meant_from_where_the_file_is(tmp_path: Path, monkeyp
     server = "{command: x, cwd: here, roots: [., /srv]}"
     file = write(
         folder,
-        f"temporal: {{tls: {{client_cert_path: my.crt}}}}\nmcp: {{servers: {{one: {server}}}}}\nscripted: {{file: s.yaml}}",
+        "temporal: {host: h, tls: {client_cert_path: my.crt, client_key_path: my.key}}\n"
+        f"mcp: {{servers: {{one: {server}}}}}\nscripted: {{file: s.yaml}}",
     )
     monkeypatch.chdir(tmp_path)
     settings = load_settings(file)
     one = settings.mcp.servers["one"]
     assert (one.cwd, one.roots) == (folder / "here", [folder, Path("/srv")])
-    assert settings.temporal.tls == TLSSettings(client_cert_path=folder / "my.crt")
+    assert settings.temporal.tls == TLSSettings(client_cert_path=folder / "my.crt", client_key_path=folder / "my.key")
     assert settings.scripted.file == folder / "s.yaml"
 
 
@@ -208,7 +209,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(folder: Path, text: s
         ("mcp: {servers: {x: {url: http://u, auth: {client_id: a, client_secret: b}}}}", "say where tokens are given out"),
         ("mcp: {servers: {x: {command: c, call_timeout_seconds: 100000}}}", "`mcp.servers.x.call_timeout_seconds` is `100000`"),
         ("logger: {transports: [file]}", "`logger`: `transports` names `file`"),
-        ("temporal: {namespace: a, auth: {namespace: b}}", "`temporal`: `auth.namespace` is `b`, `namespace` is `a`"),
+        ("temporal: {host: h, namespace: a, auth: {namespace: b}}", "`temporal`: `auth.namespace` is `b`, `namespace` is `a`"),
     ],
 )
 def test_a_wrong_value_is_an_error_with_its_path_and_the_value(folder: Path, text: str, path: str):

@@ -85,6 +85,6 @@ def test_the_pinned_versions_cover_every_dependency():
     pins = {line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
     text = (ROOT / "pyproject.toml").read_text()
     block = text[text.index("dependencies = [") : text.index("[project.scripts]")]
-    named = {name.lower().replace("_", "-") for name in re.findall(r'^  "([A-Za-z0-9_-]+)', block, re.MULTILINE)}
+    named = {name.lower().replace("_", "-") for name in re.findall(r'^  "([A-Za-z0-9_.-]+)', block, re.MULTILINE)}
     assert named
     assert named <= pins

@@ -10,6 +10,7 @@ from mcp_agent.app import MCPApp
 from mcp_agent.config import Settings
 from mcp_agent.executor.runs import Answer, PublicState, Receipt
 from mcp_agent.executor.temporal import names
+from mcp_agent.executor.temporal.blobs import driver
 from mcp_agent.executor.temporal.runtime import Carried
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import KeptMail
@@ -75,6 +76,10 @@ def test_the_names_of_updates_memos_and_headers():
         "CARRIED_HEADER": "mcp_agent.carried",
         "CHANGED_EXTERN": "mcp_agent_changed",
         "CHECK_EXTERN": "mcp_agent_check",
+        "LARGE_VALUES": "mcp_agent.large-values",
+        "LOG_QUERY": "mcp_agent.log",
+        "REFUSAL_SIGNAL": "mcp_agent.refusal",
+        "METRICS_EXTERN": "mcp_agent_metrics",
         "OWNER_ATTRIBUTE": "mcp_agent_owner",
         "OWN_MEMO": "mcp_agent.",
         "OWN_STEPS": "mcp_agent.",
@@ -84,6 +89,11 @@ def test_the_names_of_updates_memos_and_headers():
         "USAGE_NOW_AND_THEN": "mcp_agent.usage-now-and-then",
         "WORKFLOW_ATTRIBUTE": "mcp_agent_workflow",
     }
+
+
+def test_the_names_of_what_is_kept_outside_of_histories():
+    assert (driver.NAME, driver.DIGEST, driver.SIZE) == ("mcp-agent.blobs", "sha256", "size")
+    assert driver.blob_key("a/b", "0123") == "a%2Fb/01/0123"
 
 
 DOWNSTREAM_RESULT = {"content", "structured_content", "is_error", "asks", "answered"} | {

@@ -10,21 +10,22 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from mcp_agent.activities.functions import CALL_FUNCTION, call_function
+from mcp_agent.activities.functions import CALL_FUNCTION, FunctionActivities
 from mcp_agent.activities.llm import LLM_GENERATE, LLMActivities
 from mcp_agent.activities.mcp import MCPActivities
 from mcp_agent.config import Settings
 from mcp_agent.errors import ConfigError
+from mcp_agent.executor.caller_tokens import CallerTokens
 from mcp_agent.executor.method_steps import method_tasks
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.workflow_task import TaskDefinition, definition_of
 from mcp_agent.mcp.connections import ConnectionManager
-from mcp_agent.mcp.definitions import MCP_ANSWER_REQUEST, MCP_CALL_TOOL, MCP_LIST_TOOLS
+from mcp_agent.mcp.definitions import MCP_LIST_TOOLS, RESULT_LIMIT
+from mcp_agent.observability.telemetry import Telemetry
 from mcp_agent.workflows.llm.conversation import ConversationStore
+from mcp_agent.workflows.llm.transcript import RESULT_STEPS
 
 Tasks = Mapping[str, TaskDefinition]
-RESULT_STEPS = (MCP_CALL_TOOL, MCP_ANSWER_REQUEST, CALL_FUNCTION)
-"""The steps whose results model calls name instead of carrying them."""
 
 
 class AppTasks:
@@ -35,7 +36,7 @@ class AppTasks:
     """
 
     def __init__(self, registry: Registry) -> None:
-        self._builtin = BuiltinTasks(registry.settings)
+        self._builtin = BuiltinTasks(registry.settings, registry.caller_tokens, registry.telemetry)
         found = {**tasks_beside_workflows(registry), **tasks_of_modules(registry.settings)}
         own = {**found, **tasks_of_methods(registry), **registry.tasks}
         self.tasks = {**self._builtin.models, **self._builtin.functions, **self._builtin.downstream, **own}
@@ -49,15 +50,17 @@ class AppTasks:
 class BuiltinTasks:
     """The framework's own: `models` call providers, `functions` local code, `downstream` MCP servers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tokens: CallerTokens, telemetry: Telemetry | None = None) -> None:
         limit = settings.conversation_cache_bytes
         self._store = ConversationStore(limit, result_steps=RESULT_STEPS, listing_step=MCP_LIST_TOOLS)
         self._keepers = {**dict.fromkeys(RESULT_STEPS, self._keep_result), MCP_LIST_TOOLS: self._store.keep_listing}
-        self._llm = LLMActivities(settings, store=self._store)
-        self._connections = ConnectionManager(settings.mcp.servers)
-        downstream = MCPActivities(self._connections).steps()
+        self._llm = LLMActivities(settings, store=self._store, telemetry=telemetry)
+        self._connections = ConnectionManager(settings.mcp.servers, tokens)
+        storage = settings.temporal.external_storage
+        largest = RESULT_LIMIT if storage is None else storage.max_payload_bytes
+        downstream = MCPActivities(self._connections, largest, telemetry).steps()
         self.models = {LLM_GENERATE: TaskDefinition(LLM_GENERATE, self._llm.generate)}
-        self.functions = {CALL_FUNCTION: self._task(CALL_FUNCTION, call_function)}
+        self.functions = {CALL_FUNCTION: self._task(CALL_FUNCTION, FunctionActivities(largest).call_function)}
         self.downstream = {name: self._task(name, function) for name, function in downstream.items()}
 
     async def aclose(self) -> None:

@@ -19,36 +19,44 @@ from mcp_agent.workflows.llm.functions import (
     with_arguments,
 )
 
-__all__ = ["CALL_FUNCTION", "call_function"]
+__all__ = ["CALL_FUNCTION", "FunctionActivities"]
 
 
-async def call_function(call: CallFunction) -> FunctionResult:
-    """Calls it; a plain function runs in a thread. What it raises is told to the model, which may call it otherwise.
-
-    Raises:
-        WorkflowApplicationError: The function raised one, which retry policies can match; or type `UnknownFunction`.
+class FunctionActivities:
+    """Args:
+    largest: The most bytes that one result may have.
     """
-    function = found(call.function)
-    name = function.__name__
-    try:
-        made = with_arguments(function, call.arguments)
-        with contained():
-            value = await (made() if inspect.iscoroutinefunction(function) else in_thread(made))
-            if inspect.isawaitable(value):  # a plain decorator of a coroutine function
-                value = await value
-        result = FunctionResult(content=content_of(value)[0])
-    except WorkflowApplicationError:
-        raise
-    except InvalidArguments as error:
-        return _failed(f"The arguments of `{name}` do not fit: {error}")
-    except (PydanticSerializationError, UnicodeEncodeError) as error:
-        return _failed(f"`{name}` returned what has no JSON form: {error}")
-    except Exception as error:
-        return _failed(f"`{name}` failed ({failure_type(error)}): {error_text(error)}")
-    size = len(to_json(result))
-    if size > RESULT_LIMIT:
-        return _failed(f"The result of `{name}` has {size:,} bytes; at most {RESULT_LIMIT:,} can be used. Ask for less.")
-    return result
+
+    def __init__(self, largest: int = RESULT_LIMIT) -> None:
+        self._largest = largest
+
+    async def call_function(self, call: CallFunction) -> FunctionResult:
+        """Calls it; a plain function runs in a thread. What it raises is told to the model, which may call it otherwise.
+
+        Raises:
+            WorkflowApplicationError: The function raised one, which retry policies can match; or type `UnknownFunction`.
+        """
+        function = found(call.function)
+        name = function.__name__
+        try:
+            made = with_arguments(function, call.arguments)
+            with contained():
+                value = await (made() if inspect.iscoroutinefunction(function) else in_thread(made))
+                if inspect.isawaitable(value):  # a plain decorator of a coroutine function
+                    value = await value
+            result = FunctionResult(content=content_of(value)[0])
+        except WorkflowApplicationError:
+            raise
+        except InvalidArguments as error:
+            return _failed(f"The arguments of `{name}` do not fit: {error}")
+        except (PydanticSerializationError, UnicodeEncodeError) as error:
+            return _failed(f"`{name}` returned what has no JSON form: {error}")
+        except Exception as error:
+            return _failed(f"`{name}` failed ({failure_type(error)}): {error_text(error)}")
+        size = len(to_json(result))
+        if size > self._largest:
+            return _failed(f"The result of `{name}` has {size:,} bytes; at most {self._largest:,} can be used. Ask for less.")
+        return result
 
 
 def _failed(text: str) -> FunctionResult:

@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeVar
 from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.runs import partial_text_details
 from mcp_agent.executor.step_context import StepContext, current_step
+from mcp_agent.observability.spans import ModelAnswer, ModelRequest
+from mcp_agent.observability.telemetry import Telemetry
 from mcp_agent.workflows.llm.conversation import ConversationStore, Resolved
 from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, RequestParams, head_hash
 from mcp_agent.workflows.llm.providers.anthropic.client import AnthropicClient
@@ -50,6 +52,7 @@ class LLMActivities:
         settings: Where the providers are and how to reach them.
         store: Conversations; a new one by default.
         clients: Providers by name, beside and instead of those of this package.
+        telemetry: What requests are measured and traced with.
     """
 
     def __init__(
@@ -58,9 +61,11 @@ class LLMActivities:
         *,
         store: ConversationStore | None = None,
         clients: Mapping[str, ProviderClient] | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._settings = settings
         self._store = store or ConversationStore()
+        self._telemetry = telemetry or Telemetry()
         self._clients: dict[str, ProviderClient] = dict(clients or {})
 
     async def generate(self, request: LLMRequest) -> LLMResponse:
@@ -94,7 +99,12 @@ class LLMActivities:
         deadline = min(client.timeout_seconds, params.timeout_seconds or client.timeout_seconds)
         try:
             await client.open()
-            reply = await _within(deadline, client.generate(resolved.setup, resolved.messages, params, context))
+            with self._telemetry.model_call(_as_traced(request, provider, step)) as call:
+                if call.span.records_content:
+                    call.span.asked(resolved.setup.instruction, resolved.messages)
+                reply = await _within(deadline, client.generate(resolved.setup, resolved.messages, params, context))
+                call.answer = _answer(reply)
+                call.span.answered(call.answer, reply.message)
         except ProviderError as error:
             failure = error.as_step_error(provider, client.secrets())
         except ModuleNotFoundError as error:  # SDKs are imported when they are first needed
@@ -138,6 +148,31 @@ class LLMActivities:
         if scripted is None or scripted.file is None:
             raise _refused("ScriptError", "The scripted model has no script: set `scripted.file`.")
         return ScriptedClient(scripted.file)
+
+
+def _as_traced(request: LLMRequest, provider: str, step: StepContext | None) -> ModelRequest:
+    return ModelRequest(
+        workflow=step.workflow if step else "",
+        run_id=step.run_id if step else "",
+        agent=request.agent,
+        provider=provider,
+        model=request.params.model,
+        max_tokens=request.params.max_tokens,
+        temperature=request.params.temperature,
+        top_p=request.params.top_p,
+    )
+
+
+def _answer(reply: ProviderReply) -> ModelAnswer:
+    return ModelAnswer(
+        model=reply.model,
+        stop_reason=reply.stop_reason,
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        cached_input_tokens=reply.usage.cached_input_tokens,
+        cache_write_tokens=reply.usage.cache_write_tokens,
+        cost_usd=None if reply.cost is None else reply.cost.usd,
+    )
 
 
 class PartialText:

@@ -33,6 +33,7 @@ from mcp_agent.mcp.definitions import (
     GetDownstreamPrompt,
     ReadDownstreamResource,
 )
+from mcp_agent.observability.telemetry import COMPLETED, Telemetry
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -42,10 +43,14 @@ _BEGUN = "mcp_agent.call_begun"
 class MCPActivities:
     """Args:
     connections: The worker's connections.
+    largest: The most bytes that one result may have.
+    telemetry: What requests are measured with.
     """
 
-    def __init__(self, connections: ConnectionManager) -> None:
+    def __init__(self, connections: ConnectionManager, largest: int = RESULT_LIMIT, telemetry: Telemetry | None = None) -> None:
         self._connections = connections
+        self._largest = largest
+        self._telemetry = telemetry or Telemetry()
 
     def steps(self) -> dict[str, Callable[..., Any]]:
         """All of them, by the names that are stored with runs."""
@@ -61,7 +66,8 @@ class MCPActivities:
 
     async def list_tools(self, server: str) -> list[DownstreamTool]:
         """The tools of a server that models may use. Raises as `ConnectionManager`."""
-        return await self._connections.list_tools(server)
+        with self._telemetry.downstream(server, "tools/list"):
+            return await self._connections.list_tools(server)
 
     async def call_tool(self, call: CallDownstreamTool) -> DownstreamResult:
         """One call of a tool. Raises as `ConnectionManager.call_tool`; a tool's own error is a result.
@@ -72,32 +78,50 @@ class MCPActivities:
         _check_not_begun(call)
         call = _with_whole_key(call)
         told = _Told(call)
-        try:
-            result = await self._connections.call_tool(call, step.run_id if step is not None else "", told)
-        except WorkflowApplicationError:
-            told.ended()
-            raise
-        return _bounded(call, result)
+        with self._telemetry.downstream(call.server, "tools/call", call.tool) as measured:
+            try:
+                result = await self._connections.call_tool(call, step.run_id if step is not None else "", told)
+            except WorkflowApplicationError:
+                told.ended()
+                raise
+            measured.outcome = _outcome(result)
+        return _bounded(call, result, self._largest)
 
     async def answer_request(self, answer: AnswerDownstreamRequest) -> DownstreamResult:
         """Goes on with a call that is held open. Raises as `ConnectionManager.answer_request`; results as of `call_tool`."""
-        return _bounded(answer.call, await self._connections.answer_request(answer, _Told(answer.call)))
+        call = answer.call
+        with self._telemetry.downstream(call.server, "tools/call", call.tool) as measured:
+            result = await self._connections.answer_request(answer, _Told(call))
+            measured.outcome = _outcome(result)
+        return _bounded(call, result, self._largest)
 
     async def list_prompts(self, server: str) -> list[DownstreamPrompt]:
         """The prompts of a server. Raises as `ConnectionManager`."""
-        return await self._connections.list_prompts(server)
+        with self._telemetry.downstream(server, "prompts/list"):
+            return await self._connections.list_prompts(server)
 
     async def get_prompt(self, request: GetDownstreamPrompt) -> DownstreamPromptResult:
         """A prompt, filled in. Raises as `ConnectionManager`, and `DownstreamTooLarge` above 256 KB."""
-        return _small_enough(f"prompt `{request.prompt}`", await self._connections.get_prompt(request))
+        with self._telemetry.downstream(request.server, "prompts/get"):
+            got = await self._connections.get_prompt(request)
+        return _small_enough(f"prompt `{request.prompt}`", got, self._largest)
 
     async def list_resources(self, server: str) -> list[DownstreamResource]:
         """The resources of a server. Raises as `ConnectionManager`."""
-        return await self._connections.list_resources(server)
+        with self._telemetry.downstream(server, "resources/list"):
+            return await self._connections.list_resources(server)
 
     async def read_resource(self, request: ReadDownstreamResource) -> DownstreamContents:
         """What a resource holds. Raises as `ConnectionManager`, and `DownstreamTooLarge` above 256 KB."""
-        return _small_enough(f"resource `{request.uri}`", await self._connections.read_resource(request))
+        with self._telemetry.downstream(request.server, "resources/read"):
+            read = await self._connections.read_resource(request)
+        return _small_enough(f"resource `{request.uri}`", read, self._largest)
+
+
+def _outcome(result: DownstreamResult) -> str:
+    if result.asks:
+        return "input_required"
+    return "tool_error" if result.is_error else COMPLETED
 
 
 def _with_whole_key(call: CallDownstreamTool) -> CallDownstreamTool:
@@ -145,22 +169,22 @@ def _check_not_begun(call: CallDownstreamTool) -> None:
         )
 
 
-def _bounded(call: CallDownstreamTool, result: DownstreamResult) -> DownstreamResult:
+def _bounded(call: CallDownstreamTool, result: DownstreamResult, largest: int) -> DownstreamResult:
     size = len(to_json(result))
-    return result if size <= RESULT_LIMIT else _too_large(call, size)
+    return result if size <= largest else _too_large(call, size, largest)
 
 
-def _too_large(call: CallDownstreamTool, size: int) -> DownstreamResult:
+def _too_large(call: CallDownstreamTool, size: int, largest: int) -> DownstreamResult:
     text = (
-        f"The result of `{call.tool}` has {size:,} bytes; at most {RESULT_LIMIT:,} can be used. "
+        f"The result of `{call.tool}` has {size:,} bytes; at most {largest:,} can be used. "
         "Ask for less: a part, a page, a summary."
     )
     return DownstreamResult(content=[TextContent(text=text)], is_error=True)
 
 
-def _small_enough(what: str, result: M) -> M:
+def _small_enough(what: str, result: M, largest: int) -> M:
     size = len(to_json(result))
-    if size > RESULT_LIMIT:
-        text = f"The {what} has {size:,} bytes; at most {RESULT_LIMIT:,} can be used: ask for another, or for a part."
+    if size > largest:
+        text = f"The {what} has {size:,} bytes; at most {largest:,} can be used: ask for another, or for a part."
         raise WorkflowApplicationError(text, type="DownstreamTooLarge", non_retryable=True)
     return result

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import to_json
 
 from mcp_agent.errors import DefinitionError, NotInWorkflowError, WorkflowApplicationError
+from mcp_agent.executor.elicitation import response_of
 from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.runtime import host
+from mcp_agent.executor.workflow_signal import Question
 
 Approval = Literal["always", "never"] | Callable[[ToolUseContent], bool]
 """`always` asks a person, `never` does not, and a function of the call says which."""
@@ -23,7 +25,7 @@ _SHOWN = 20_000
 
 
 class ToolApproval(BaseModel):
-    """A person's answer: an object, or plain yes or no. `reason` is told to the model."""
+    """A person's answer: an object, or plain yes or no, or as MCP has it. `reason` is told to the model."""
 
     model_config = ConfigDict(extra="forbid", title="ToolApproval", defer_build=True)
 
@@ -33,7 +35,12 @@ class ToolApproval(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _plain(cls, answer: Any) -> Any:
-        return {"approved": answer} if isinstance(answer, bool) else answer
+        if isinstance(answer, bool):
+            return {"approved": answer}
+        action, content = response_of(answer, {"properties": {"approved": {}, "reason": {}}})
+        if action == "cancel":
+            raise ValueError("`cancel` is no answer: say whether the call is approved")
+        return {"approved": False} if action == "decline" else content
 
 
 class ApprovalPolicy:
@@ -106,13 +113,14 @@ class ApprovalPolicy:
     async def _asked(agent: str, call: ToolUseContent) -> Any:
         arguments = to_json(call.input).decode()
         shown = arguments if len(arguments) <= _SHOWN else f"{arguments[:_SHOWN]}… ({len(arguments) - _SHOWN:,} characters more)"
-        return await host().ask(
-            kind="approval",
-            name=APPROVAL,
-            message=f"Agent `{agent}` wants to call `{call.name}` with {shown}. Allow it?",
+        question = Question(
+            "approval",
+            APPROVAL,
+            f"Agent `{agent}` wants to call `{call.name}` with {shown}. Allow it?",
             schema=ToolApproval.model_json_schema(),
             check=ToolApproval.model_validate,
         )
+        return await host().ask(question)
 
 
 def _applies(rule: Callable[[ToolUseContent], bool], call: ToolUseContent) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 
 from mcp_types import CreateMessageRequestParams, TextContent
 
-from mcp_agent.agents.elicited import declined, fitting, question
-from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.agents.elicited import answer_for, declined, question_of
+from mcp_agent.errors import InvalidArguments, WorkflowApplicationError
 from mcp_agent.executor.retry import RetryPolicy
 from mcp_agent.executor.runtime import current_or_none, host
 from mcp_agent.executor.steps import StepCall, StepOptions
@@ -157,17 +157,13 @@ async def _asked(call: CallDownstreamTool, ask: DownstreamRequest, timeout: time
     if run is None:
         return declined("decline")
     try:
-        payload = await run.ask(
-            kind="elicitation",
-            name=f"{call.server}.{call.tool}",
-            message=f"MCP server `{call.server}` asks, for its tool `{call.tool}`: {question(ask.params)}",
-            schema=ask.params.get("requestedSchema"),
-            check=lambda payload: fitting(payload, ask.params),
-            timeout=timeout,
-        )
+        payload = await run.ask(question_of(call.server, call.tool, ask.params), timeout)
+    except InvalidArguments as error:
+        _warn("a question of MCP server `%s` is declined: %s", call.server, error)
+        return declined("decline")
     except TimeoutError:
         return declined("cancel")
-    return fitting(payload, ask.params)
+    return answer_for(payload, ask.params)
 
 
 async def _go_on(call: CallDownstreamTool, result: DownstreamResult, responses: dict[str, Any]) -> DownstreamResult:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-}
-_ACTIONS = ("accept", "decline", "cancel")
+from mcp_agent.executor.elicitation import check_url, response_of
+from mcp_agent.executor.forms import fitting, form_of, is_wrapped
+from mcp_agent.executor.workflow_signal import Question
+
+_ANY_OBJECT: dict[str, Any] = {"properties": {}}
 
 
-def question(params: Mapping[str, Any]) -> str:
-    """What the person is asked: the server's message, and the address that it wants opened."""
-    message = str(params.get("message", ""))
-    if params.get("mode") != "url":
-        return message
-    return f"{message} Open {params['url']} if you agree, then answer `true`; `false` declines."
+def question_of(server: str, tool: str, params: Mapping[str, Any]) -> Question:
+    """What the run's person is asked.
+
+    Args:
+        server: Who asks.
+        tool: For which of its tools.
+        params: Of `elicitation/create`.
+
+    Raises:
+        InvalidArguments: The server wants an address opened that no person should be sent to.
+    """
+    url = params["url"] if params.get("mode") == "url" else None
+    if url is not None:
+        check_url(url)
+    return Question(
+        "elicitation",
+        f"{server}.{tool}",
+        f"MCP server `{server}` asks, for its tool `{tool}`: {params.get('message', '')}",
+        schema=None if url is not None else _schema(params),
+        check=lambda payload: answer_for(payload, params),
+        url=url,
+    )
 
 
 def declined(action: Literal["decline", "cancel"]) -> dict[str, Any]:
@@ -28,69 +41,20 @@ def declined(action: Literal["decline", "cancel"]) -> dict[str, Any]:
     return {"action": action}
 
 
-def fitting(payload: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer as MCP has it, from `{action, content?}`, from the content alone, or from a yes or no.
-
-    `false` and `null` decline, as does `{"action": "decline"}`. `true` agrees to what needs no content.
+def answer_for(payload: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A person's answer as MCP has it.
 
     Raises:
         ValueError: The content does not fit what was asked.
     """
-    schema = cast("dict[str, Any]", params.get("requestedSchema") or {})
-    action, content = _taken_apart(payload, schema)
-    if action != "accept":
+    url = params.get("mode") == "url"
+    schema = _schema(params)
+    action, content = response_of(payload, schema, url=url)
+    if url or action != "accept":
         return {"action": action}
-    if params.get("mode") == "url":
-        return {"action": "accept"}
-    problems = _problems(content, schema)
-    if problems:
-        raise ValueError("; ".join(problems))
-    return {"action": "accept", "content": content}
+    form = None if is_wrapped(schema) else form_of(schema)
+    return {"action": action, "content": fitting(content, form or _ANY_OBJECT)}
 
 
-def _taken_apart(payload: Any, schema: Mapping[str, Any]) -> tuple[str, Any]:
-    if payload is None or payload is False:
-        return "decline", None
-    if payload is True:
-        return "accept", {}
-    if isinstance(payload, dict) and "action" not in schema.get("properties", {}):
-        given = cast("dict[str, Any]", payload)
-        if given.get("action") in _ACTIONS and given.keys() <= {"action", "content"}:
-            return given["action"], given.get("content") or {}
-    return "accept", cast("Any", payload)
-
-
-def _problems(content: Any, schema: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a form's content: MCP's forms are flat, with fields of simple types."""
-    if not isinstance(content, dict):
-        return ["answer with an object that has the schema's fields, `true`, or `false` to decline"]
-    given = cast("dict[str, Any]", content)
-    fields = cast("dict[str, dict[str, Any]]", schema.get("properties") or {})
-    missing = [f"`{name}`: this field is required" for name in schema.get("required", []) if name not in given]
-    unknown = [f"`{name}`: there is no such field" for name in given if fields and name not in fields]
-    wrong = [f"`{name}`: {why}" for name, field in fields.items() if name in given and (why := _problem(given[name], field))]
-    return missing + unknown + wrong
-
-
-def _problem(value: Any, field: Mapping[str, Any]) -> str | None:
-    kind = str(field.get("type", ""))
-    known = _TYPES.get(kind)
-    if known is not None and (not isinstance(value, known) or (isinstance(value, bool) and kind != "boolean")):
-        return f"must be of type {kind}"
-    choices = field.get("enum") or [choice.get("const") for choice in field.get("oneOf", [])]
-    if choices and value not in choices:
-        return f"must be one of {', '.join(f'`{choice}`' for choice in choices)}"
-    if kind in ("integer", "number"):
-        return _bounds(value, field, "minimum", "maximum", "be")
-    if kind in ("string", "array"):
-        least, most = ("minLength", "maxLength") if kind == "string" else ("minItems", "maxItems")
-        return _bounds(len(cast("Any", value)), field, least, most, "have a length of")
-    return None
-
-
-def _bounds(value: float, field: Mapping[str, Any], least: str, most: str, verb: str) -> str | None:
-    if field.get(least) is not None and value < field[least]:
-        return f"must {verb} at least {field[least]}"
-    if field.get(most) is not None and value > field[most]:
-        return f"must {verb} at most {field[most]}"
-    return None
+def _schema(params: Mapping[str, Any]) -> dict[str, Any]:
+    return params.get("requestedSchema") or {"type": "object", "properties": {}}

@@ -14,10 +14,12 @@ from pydantic_core import PydanticSerializationError, to_json
 from mcp_agent.agents.downstream import call_downstream
 from mcp_agent.errors import InvalidArguments, NotInWorkflowError, WorkflowApplicationError
 from mcp_agent.executor.definition import bind
+from mcp_agent.executor.elicitation import response_of
 from mcp_agent.executor.method_steps import task_of_method
 from mcp_agent.executor.retry import RetryPolicy
 from mcp_agent.executor.runtime import host
 from mcp_agent.executor.steps import StepCall, StepOptions
+from mcp_agent.executor.workflow_signal import Question
 from mcp_agent.executor.workflow_task import TaskDefinition, definition_of
 from mcp_agent.mcp.definitions import DownstreamTool
 from mcp_agent.workflows.llm.functions import (
@@ -167,7 +169,10 @@ class HumanInput(AgentTool):
         except ValueError:
             raise InvalidArguments("`question` must be text.") from None
         try:
-            answer = await host().ask(kind="elicitation", name=HUMAN_INPUT, message=asked.question)
+            payload = await host().ask(Question("elicitation", HUMAN_INPUT, asked.question))
         except NotInWorkflowError:
             return Outcome([TextContent(text="Nobody can be asked here: this is not part of a run.")], is_error=True)
+        action, answer = response_of(payload, None)
+        if action != "accept":
+            return Outcome([TextContent(text="The person has seen the question, and does not answer it.")])
         return Outcome(content_of(answer)[0])

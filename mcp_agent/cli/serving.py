@@ -2,65 +2,70 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
+import gc
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import BinaryIO
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
 
 from mcp_agent.app import MCPApp
+from mcp_agent.observability.endpoints import endpoints
+from mcp_agent.observability.health import Look
+from mcp_agent.observability.metrics import SESSIONS
+from mcp_agent.observability.stdio import Wire
 from mcp_agent.server.app_server import AgentServer
-from mcp_agent.server.transports import bound_socket, serve_http, serve_stdio
+from mcp_agent.server.hosts import check_binding
+from mcp_agent.server.stdio import serve_stdio
+from mcp_agent.server.stopping import on_signals
+from mcp_agent.server.transports import serve_http
+from mcp_agent.sockets import address_of, bound_socket
 
 
-async def over_stdio(app: MCPApp, stdout: BinaryIO) -> None:
-    """Serves one client until it closes its end; SIGTERM ends it too."""
-    with ended_by_sigterm():
-        async with AgentServer.open(app) as server:
-            await serve_stdio(server.mcp, stdout)
+async def over_stdio(app: MCPApp, wire: Wire) -> None:
+    """Serves one client until it closes its end, or until SIGINT or SIGTERM."""
+    _imported()
+    with on_signals() as stop:
+        async with AgentServer.open(app, _settle) as server, _observed(app, server.health):
+            server.metrics.read(SESSIONS, lambda: 1, transport="stdio")
+            await serve_stdio(server, wire, stop)
 
 
 async def over_http(app: MCPApp, host: str, port: int) -> None:
-    """Serves until SIGINT or SIGTERM. Raises ConfigError for a port in use, before anything is started."""
-    listener = bound_socket(host, port)
-    with contextlib.closing(listener):
-        async with AgentServer.open(app) as server:
-            address = f"http://{host}:{listener.getsockname()[1]}"
-            sys.stderr.write(f"{app.name}: {len(server.tool_names)} tools at {address}/mcp (SSE: {address}/sse)\n")
-            await serve_http(server.mcp, listener, host)
+    """Serves until SIGINT or SIGTERM. Raises ConfigError for an address that cannot be served, before anything starts."""
+    _imported()
+    check_binding(app.settings.server, host)
+    listener = bound_socket(host, port, "choose another with `--port` or `server.port`")
+    with contextlib.closing(listener), on_signals() as stop:
+        async with AgentServer.open(app, _settle) as server, _observed(app, server.health):
+            address = address_of(listener, host)
+            sys.stderr.write(f"{app.name}: {len(server.tools.names)} tools at {address}/mcp (SSE: {address}/sse)\n")
+            await serve_http(server, listener, host, stop)
 
 
-async def work(app: MCPApp) -> None:
-    """Serves runs until SIGINT or SIGTERM."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    async with app.open_executor(worker=True):
-        sys.stderr.write(f"{app.name}: a worker for {len(app.workflows)} workflows\n")
-        await stopped.wait()
+async def work(app: MCPApp, queues: Literal[True] | Collection[str]) -> None:
+    """Serves all queues, or some, until SIGINT or SIGTERM; steps under way are given their time to end."""
+    _imported()
+    with on_signals() as stop:
+        async with app.open_executor(worker=queues) as executor, _observed(app, executor.health):
+            only = "" if queues is True else f", queues {', '.join(queues)} only"
+            sys.stderr.write(f"{app.name}: a worker for {len(app.workflows)} workflows{only}\n")
+            _settle()
+            await stop.wait()
 
 
-@contextmanager
-def ended_by_sigterm() -> Generator[None, None, None]:
-    """SIGTERM cancels the current task, so that everything is closed in order."""
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    terminated = False
+def _imported() -> None:
+    """Turns the garbage collector on, which the command line has turned off, but spares what has been imported."""
+    gc.freeze()
+    gc.enable()
 
-    def end() -> None:
-        nonlocal terminated
-        terminated = True
-        task.cancel()
 
-    loop.add_signal_handler(signal.SIGTERM, end)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not terminated:
-            raise
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+def _settle() -> None:
+    """What start-up has made stays, so it is taken out of the sight of the garbage collector: to go through it all takes tens of
+    milliseconds, again and again while calls are answered."""
+    gc.collect()
+    gc.freeze()
+
+
+def _observed(app: MCPApp, look: Look) -> AbstractAsyncContextManager[None]:
+    return endpoints(app.settings.observability, app.telemetry.metrics, look)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from mcp_agent.errors import NotInWorkflowError
 from mcp_agent.executor.budget import Spending
 from mcp_agent.executor.runs import CallUsage, RunUsage
 from mcp_agent.executor.steps import StepCall
+from mcp_agent.executor.workflow_signal import Question
 
 
 class AgentHost(ABC):
@@ -50,23 +50,14 @@ class AgentHost(ABC):
     def now(self) -> datetime:
         """The time, with time zone UTC; in a run the same on replay."""
 
-    async def ask(
-        self,
-        *,
-        kind: str,
-        name: str,
-        message: str,
-        schema: dict[str, Any] | None = None,
-        check: Callable[[Any], Any] | None = None,
-        timeout: timedelta | None = None,
-    ) -> Any:
+    async def ask(self, question: Question, timeout: timedelta | None = None) -> Any:
         """Puts a question to a person and waits for the answer's payload.
 
         Raises:
-            TimeoutError: Nobody answered in time; the question is withdrawn.
+            TimeoutError: Nobody answered in time; the question has expired.
             NotInWorkflowError: Only a run can be answered.
         """
-        raise NotInWorkflowError(f"`{name}` cannot be asked here: only a run has somebody to ask.")
+        raise NotInWorkflowError(f"`{question.name}` cannot be asked here: only a run has somebody to ask.")
 
     def used(self, agent: str, usage: CallUsage) -> None:
         """Counts what a call of the agent has used; `publish` tells it."""

@@ -25,6 +25,7 @@ class ChildOptions:
     id: str | None = None
     parent_close_policy: ParentClosePolicy = "terminate"
     task_queue: str | None = None
+    priority: int | None = None
     execution_timeout: timedelta | None = None
     run_timeout: timedelta | None = None
     task_timeout: timedelta | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Union, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -15,10 +17,22 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from mcp_agent.errors import DefinitionError, InvalidArguments
 from mcp_agent.executor.handlers import Handler, handlers_of, resolved_parameters
 from mcp_agent.executor.payloads import AS_JSON, json_of, remedy
+from mcp_agent.executor.priority import check_priority
 from mcp_agent.executor.problems import describe_problems
 from mcp_agent.executor.workflow import RUN_MARK, Workflow, WorkflowResult
 
 _NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY}
+_PLAIN: tuple[Any, ...] = (str, int, float, bool, bytes, types.NoneType, Any, list, dict)
+
+
+class SignalInfo(BaseModel):
+    """A signal that a workflow takes, with the schema of its arguments."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    name: str
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str = ""
 
 
 class WorkflowDefinition:
@@ -27,14 +41,20 @@ class WorkflowDefinition:
     Args:
         cls: The class, with one `run` marked by `@app.workflow_run`.
         name: What it is called; the class name by default.
+        priority: Of its runs, 1 (first) to 5 (last).
 
     Raises:
-        DefinitionError: There is no `run`, more than one, or one that cannot be called from outside.
+        DefinitionError: There is no `run`, more than one, or one that cannot be called from outside; a priority is none.
     """
 
-    def __init__(self, cls: type[Workflow[Any]], name: str | None = None) -> None:
+    def __init__(self, cls: type[Workflow[Any]], name: str | None = None, priority: int | None = None) -> None:
         self.cls = cls
         self.name = name or cls.__name__
+        self.priority = priority
+        try:
+            check_priority("priority", priority)
+        except InvalidArguments as error:
+            raise DefinitionError(f"Workflow `{self.name}`: {error}") from None
         self.run = _find_run(cls, self.name)
 
     @property
@@ -51,6 +71,19 @@ class WorkflowDefinition:
     def handlers(self) -> list[Handler]:
         return list(handlers_of(self.cls))
 
+    @cached_property
+    def signals(self) -> list[SignalInfo]:
+        """The signals that it declares."""
+        return [
+            SignalInfo(
+                name=handler.name,
+                schema=arguments_model(handler.function).model_json_schema(),
+                description=handler.description,
+            )
+            for handler in self.handlers
+            if handler.kind == "signal" and handler.name is not None
+        ]
+
     def handler(self, kind: str, name: str, *, dynamic: bool = False) -> Handler | None:
         """The handler of that name; with `dynamic`, else the one for all other names."""
         mine = [h for h in self.handlers if h.kind == kind]
@@ -61,6 +94,8 @@ class WorkflowDefinition:
     def value_type(self) -> Any:
         """`T` of `run`'s `WorkflowResult[T]`, else of `Workflow[T]`; `Any` where neither says."""
         returned = typing.get_type_hints(self.run).get("return", Any)
+        if returned in (typing.NoReturn, typing.Never):  # it goes on for ever
+            return type(None)
         if inspect.isclass(returned) and issubclass(returned, WorkflowResult):
             arguments = returned.__pydantic_generic_metadata__["args"]
             return arguments[0] if arguments else self._base_type
@@ -82,6 +117,17 @@ class WorkflowDefinition:
     def arguments(self) -> type[BaseModel]:
         """A model of `run`'s parameters."""
         return arguments_model(self.run)
+
+    def check_types(self, *, shown: bool = False) -> None:
+        """Raises DefinitionError where a type of `run`, or of a handler's parameter, stands for nothing or has no JSON form.
+        `shown`: as in `check_parameters`."""
+        for function in (self.run, *(handler.function for handler in self.handlers if handler.name is not None)):
+            check_parameters(function, shown=shown)
+        if not _is_plain(self.value_type, models=not shown):
+            try:
+                self.result_schema()
+            except PydanticUserError as error:
+                raise _without_json_form(self.run, "returns", error) from None
 
     def parameters_schema(self) -> dict[str, Any]:
         """The JSON Schema of `run`'s parameters, by name."""
@@ -115,8 +161,35 @@ def arguments_model(method: Callable[..., Any], *, skip: int = 1) -> type[BaseMo
     try:
         return create_model(f"{method.__qualname__}Arguments", __config__=ConfigDict(AS_JSON, extra="forbid", title=""), **fields)
     except PydanticUserError as error:
-        why = str(error).partition("\n")[0]
-        raise DefinitionError(f"`{method.__qualname__}` takes what has no JSON form: {why}") from None
+        raise _without_json_form(method, "takes", error) from None
+
+
+def check_parameters(method: Callable[..., Any], *, skip: int = 1, shown: bool = False) -> None:
+    """Raises DefinitionError where a type stands for nothing, or has no JSON form. See `arguments_model` for `skip`.
+
+    `shown`: clients are shown the schema, so that models, too, must have one: a field of an arbitrary type has none.
+    """
+    if all(_is_plain(parameter.annotation, models=not shown) for parameter in resolved_parameters(method, skip=skip)):
+        return
+    try:
+        arguments_model(method, skip=skip).model_json_schema()
+    except PydanticUserError as error:
+        raise _without_json_form(method, "takes", error) from None
+
+
+def _without_json_form(method: Callable[..., Any], does: str, error: PydanticUserError) -> DefinitionError:
+    why = str(error).partition("\n")[0].partition(". Set ")[0]
+    return DefinitionError(f"`{method.__qualname__}` {does} what has no JSON form: {why}. Use a type that pydantic knows.")
+
+
+def _is_plain(annotation: Any, *, models: bool) -> bool:
+    """Whether a type has a JSON form for sure; `models` are taken to have one. Others must be tried, which takes milliseconds."""
+    origin = typing.get_origin(annotation)
+    if origin is not None:
+        parts = typing.get_args(annotation)
+        return origin in (list, dict, Union, types.UnionType) and all(_is_plain(part, models=models) for part in parts)
+    known = inspect.isclass(annotation) and issubclass(annotation, (BaseModel, Enum) if models else Enum)
+    return known or any(annotation is plain for plain in _PLAIN)
 
 
 def bind(method: Callable[..., Any], arguments: Mapping[str, Any], *, skip: int = 1) -> list[Any]:
@@ -128,7 +201,7 @@ def _bind(model: type[BaseModel], arguments: Mapping[str, Any]) -> list[Any]:
     try:
         bound = model.model_validate_json(_given(arguments), strict=True)
     except ValidationError as error:
-        raise InvalidArguments(describe_problems(error)) from None
+        raise InvalidArguments(f"{describe_problems(error)}. Nothing was changed.") from None
     return [getattr(bound, name) for name in model.model_fields]
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from mcp_agent.errors import MCPAgentError
 from mcp_agent.executor import runtime
 from mcp_agent.executor.definition import WorkflowDefinition
+from mcp_agent.executor.durations import duration_of
+from mcp_agent.executor.priority import ORDINARY, CallerPriority
+from mcp_agent.executor.records import LogPage, TranscriptPage
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
 from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState
 from mcp_agent.executor.start_options import IdReusePolicy, SearchAttribute
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_signal import Signal
+from mcp_agent.observability.health import WELL, Health
 
 T = TypeVar("T")
 
@@ -67,6 +73,11 @@ class Executor(ABC):
     @property
     @abstractmethod
     def engine(self) -> EngineName: ...
+
+    @property
+    @abstractmethod
+    def kept(self) -> str:
+        """How long runs are kept, in a sentence for who asks for one that is not there."""
 
     @property
     def signal_bus(self) -> SignalBus:
@@ -141,9 +152,15 @@ class Executor(ABC):
 
     @abstractmethod
     async def start_run(
-        self, definition: WorkflowDefinition, args: Sequence[Any], *, run_id: str, input_digest: str
+        self,
+        definition: WorkflowDefinition,
+        args: Sequence[Any],
+        *,
+        run_id: str,
+        input_digest: str,
+        priority: CallerPriority = ORDINARY,
     ) -> StartedRun:
-        """Starts a run under an id of the caller's, once, however often it is called.
+        """Starts a run under an id of the caller's, once, however often it is called. `priority` has a meaning on Temporal.
 
         Raises:
             IdempotencyConflict: The id belongs to a run with another input.
@@ -154,12 +171,39 @@ class Executor(ABC):
         """Raises NotFound."""
 
     @abstractmethod
+    def watch_run(self, run_id: str, *, started: bool = False) -> AsyncGenerator[RunState, None]:
+        """The run's state now, and again each time that it has news; ends after that of a closed run.
+
+        Args:
+            run_id: The run.
+            started: It was started just now: the first state may come when there is something to tell.
+
+        Raises:
+            NotFound: No such run.
+        """
+
     async def wait_run(self, run_id: str, timeout: timedelta) -> RunState:
         """The run's state as soon as it `needs_attention`, else when `timeout` is over. Raises NotFound."""
+        async with aclosing(self.watch_run(run_id)) as states:
+            try:
+                async with asyncio.timeout(timeout.total_seconds()):
+                    async for state in states:
+                        if state.needs_attention:
+                            return state
+            except TimeoutError:
+                pass
+        return await self.describe_run(run_id)
 
     @abstractmethod
     async def answer_run(self, run_id: str, answer: Answer) -> Receipt:
         """Answers a request, at most once. Raises NotFound, AlreadyAnswered, AlreadyClosed, NotWaiting, NoWorker."""
+
+    @abstractmethod
+    async def note_refusal(self, run_id: str, request_id: str, problem: str) -> None:
+        """Has the run remember that an answer to an open request did not fit, and why. Harmless for one that is not open.
+
+        Raises NotFound.
+        """
 
     @abstractmethod
     async def signal_run(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
@@ -172,9 +216,21 @@ class Executor(ABC):
     @abstractmethod
     async def list_runs(self, which: RunFilter) -> RunPage: ...
 
+    @abstractmethod
+    async def run_log(self, run_id: str, cursor: str | None = None) -> LogPage:
+        """What happened in a run, oldest first: a page of it, from `cursor` on. Raises NotFound, InvalidArguments."""
+
+    @abstractmethod
+    async def run_transcript(self, run_id: str, cursor: str | None = None) -> TranscriptPage:
+        """What a run's agents said and heard, as `run_log`. Raises NotFound, InvalidArguments."""
+
     def run_page(self, state: RunState) -> str | None:
         """The address of the engine's own web page of a run, where it has one."""
-        return None
+        return state.page
+
+    async def health(self) -> Health:
+        """Whether the engine answers, and the worker of this process takes its tasks."""
+        return WELL
 
 
 def _no_schedules() -> MCPAgentError:
@@ -195,8 +251,7 @@ class SignalBus:
         Raises:
             TimeoutError: None came in `timeout` (a timedelta, or seconds).
         """
-        limit = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
-        return await runtime.current().wait_for_signal(signal, limit)
+        return await runtime.current().wait_for_signal(signal, None if timeout is None else duration_of(timeout))
 
     async def send_signal(self, signal: Signal) -> None:
         """Sends a signal to the run that `signal` names. Raises NotFound or AlreadyClosed."""

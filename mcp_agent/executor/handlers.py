@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from mcp_agent.errors import InvalidArguments, WorkflowApplicationError
+from mcp_agent.errors import DefinitionError, InvalidArguments, WorkflowApplicationError
 from mcp_agent.executor.payloads import reading, round_trip
 
 HandlerKind = Literal["signal", "query", "update"]
@@ -48,8 +48,18 @@ class Handler:
 
 def resolved_parameters(method: Callable[..., Any], *, skip: int = 1) -> list[inspect.Parameter]:
     """The parameters of an unbound method without `self` (`skip`: 0 for a plain function); annotations that are text are
-    looked up."""
-    hints = typing.get_type_hints(method, include_extras=True)
+    looked up.
+
+    Raises:
+        DefinitionError: One of them stands for nothing.
+    """
+    try:
+        hints = typing.get_type_hints(method, include_extras=True)
+    except NameError as error:
+        raise DefinitionError(
+            f"A type of `{method.__qualname__}` cannot be looked up ({error}): import it where the module is loaded, not only "
+            "under `TYPE_CHECKING`."
+        ) from None
     parameters = list(inspect.signature(method).parameters.values())[skip:]
     return [p.replace(annotation=hints.get(p.name, Any)) for p in parameters]
 

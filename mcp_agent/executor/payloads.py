@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import ConfigDict, PydanticUserError, RootModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
+from mcp_agent.config_stored import ExternalStorageSettings
 from mcp_agent.errors import InvalidArguments, WorkflowApplicationError
 from mcp_agent.executor.problems import describe_problems
 
@@ -58,8 +59,13 @@ def _reader(type_: Any) -> _Reader:
     return _Reader(type_)
 
 
-def encode(value: Any, what: str) -> bytes:
-    """The JSON of a value. `what` names it in errors.
+def largest_value(storage: ExternalStorageSettings | None) -> int:
+    """The most bytes that one value of a run may have as JSON."""
+    return PAYLOAD_LIMIT if storage is None else storage.max_payload_bytes
+
+
+def encode(value: Any, what: str, largest: int = PAYLOAD_LIMIT) -> bytes:
+    """The JSON of a value. `what` names it in errors; `largest` is what `largest_value` says.
 
     Raises:
         WorkflowApplicationError: Type `UnserializableValue`: it has no JSON form. Type `PayloadTooLarge`: it is larger
@@ -71,13 +77,19 @@ def encode(value: Any, what: str) -> bytes:
         raise WorkflowApplicationError(
             f"{what} cannot be stored as JSON ({error}): {remedy(error)}.", type="UnserializableValue", non_retryable=True
         ) from None
-    if len(data) > PAYLOAD_LIMIT:
-        raise WorkflowApplicationError(
-            f"{what} has {len(data):,} bytes; at most {PAYLOAD_LIMIT:,} can be stored with a run: pass a reference.",
-            type="PayloadTooLarge",
-            non_retryable=True,
-        )
+    if len(data) > largest:
+        raise too_large(what, len(data), largest)
     return data
+
+
+def too_large(what: str, size: int, largest: int) -> WorkflowApplicationError:
+    """The error for a value that is larger than a run can store."""
+    return WorkflowApplicationError(
+        f"{what} has {size:,} bytes; at most {largest:,} can be stored with a run: pass a reference, or see "
+        "`temporal.external_storage`.",
+        type="PayloadTooLarge",
+        non_retryable=True,
+    )
 
 
 def remedy(error: PydanticSerializationError) -> str:
@@ -87,11 +99,12 @@ def remedy(error: PydanticSerializationError) -> str:
     return "use plain data, dataclasses or pydantic models"
 
 
-def check_size(args: Sequence[Any]) -> None:
-    """Raises InvalidArguments for arguments that are more than a run can store."""
+def check_size(args: Sequence[Any], largest: int = PAYLOAD_LIMIT) -> int:
+    """How many bytes arguments have as JSON. Raises InvalidArguments if they are more than a run can store."""
     size = len(json_of(list(args)))
-    if size > PAYLOAD_LIMIT:
-        raise InvalidArguments(f"The arguments have {size:,} bytes; at most {PAYLOAD_LIMIT:,} can be stored with a run.")
+    if size > largest:
+        raise InvalidArguments(f"The arguments have {size:,} bytes; at most {largest:,} can be stored with a run.")
+    return size
 
 
 def decode(data: bytes, type_: Any) -> Any:

@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 from mcp_agent.config import Settings
 from mcp_agent.errors import InvalidArguments, NotFound
+from mcp_agent.executor.caller_tokens import CallerTokens
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.problems import did_you_mean
 from mcp_agent.executor.workflow import Workflow
 from mcp_agent.executor.workflow_task import TaskDefinition
+from mcp_agent.observability.telemetry import Telemetry
 
 # What each of the 256 bytes becomes: every letter as often as every other.
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8
@@ -32,6 +34,14 @@ class Registry(Protocol):
 
     @property
     def tasks(self) -> Mapping[str, TaskDefinition]: ...
+
+    @property
+    def caller_tokens(self) -> CallerTokens: ...
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What its parts measure and trace with. Raises ConfigError."""
+        ...
 
     def direct_calls(self, shared: Mapping[str, TaskDefinition] | None = None) -> AbstractAsyncContextManager[None]:
         """In the block agents may be used outside of a run; steps in `shared` are used instead of own ones."""

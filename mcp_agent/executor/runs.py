@@ -9,6 +9,8 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mcp_agent.executor.versions import Versioning
+
 RunStatus = Literal[
     "queued",
     "running",
@@ -23,19 +25,36 @@ RunStatus = Literal[
 CLOSED_STATUSES: frozenset[RunStatus] = frozenset({"completed", "failed", "cancelled", "timed_out", "terminated"})
 
 
+RequestKind = Literal["signal", "elicitation", "approval"]
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True, defer_build=True)
 
 
 class PendingInput(_Record):
-    """A question that a run has put to a person and waits for."""
+    """A question that a run has put to a person and waits for.
+
+    Attributes:
+        schema_: Of the answer; any text will do where there is none.
+        url: What the person is to open, instead of a form to fill in.
+        expires_at: When the run goes on without an answer.
+        default: The answer that is taken then, where there is one.
+        refused: How many answers did not fit, as far as clients are asked anew for that.
+        problem: Why the last of them did not.
+    """
 
     request_id: str
-    kind: Literal["signal", "elicitation", "approval"] = "signal"
+    kind: RequestKind = "signal"
     name: str
     message: str
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    url: str | None = None
     created_at: datetime
+    expires_at: datetime | None = None
+    default: Any = None
+    refused: int = Field(default=0, exclude_if=lambda number: number == 0)
+    problem: str | None = None
 
 
 class StepState(_Record):
@@ -81,6 +100,20 @@ def partial_text_of(details: Sequence[Any]) -> str | None:
     """The growing answer in a step's heartbeat details, if that is what they are."""
     first: Any = details[0] if details else None
     return cast("dict[str, Any]", first).get(_PARTIAL_TEXT) if isinstance(first, dict) else None
+
+
+class CodeVersion(_Record):
+    """The version of the code that a run has, where workers tell theirs.
+
+    Attributes:
+        deployment: What all versions of the app have in common.
+        build_id: Such as the tag of an image.
+        versioning: Whether the run stays on it.
+    """
+
+    deployment: str
+    build_id: str
+    versioning: Versioning
 
 
 class RunFailure(_Record):
@@ -205,8 +238,10 @@ class RunState:
         engine_run_id: Temporal's own id of the newest run of the chain, for its web page; `None` in-process.
         result: The value of a completed run, as JSON-compatible data.
         blocked: For status `blocked`: the cause and the fix.
-        expires_at: When the engine forgets a closed run.
+        expires_at: When the engine forgets a closed run; `None` while it is open, and for one that is kept without a term.
+        version: Of the code, as far as the run has got; `None` without worker versioning.
         memo: What was given to `start_workflow`.
+        page: The address of the engine's own web page of the run, where it has one.
     """
 
     run_id: str
@@ -227,10 +262,26 @@ class RunState:
     progress: Progress | None = None
     usage: RunUsage | None = None
     memo: dict[str, Any] = field(default_factory=dict[str, Any])
+    page: str | None = None
+    version: CodeVersion | None = None
 
     @property
     def closed(self) -> bool:
         return self.status in CLOSED_STATUSES
+
+    @property
+    def news(self) -> tuple[Any, ...]:
+        """What there is to tell of it: two states with the same news differ in nothing that somebody waits for."""
+        return (
+            self.status,
+            self.blocked,
+            self.cancel_requested,
+            self.pending_inputs,
+            self.steps,
+            self.progress,
+            self.usage,
+            self.engine_run_id,
+        )
 
     @property
     def needs_attention(self) -> bool:
@@ -250,13 +301,14 @@ class StartedRun:
 class RunFilter:
     """Which runs to list: first those under way, the last begun first, then the others, the last ended first.
 
-    `cursor` is what the page before ended with.
+    `cursor` is what the page before ended with; `prefix` is what their ids begin with.
     """
 
     workflows: tuple[str, ...] = ()
     status: RunStatus | None = None
     limit: int = 20
     cursor: str | None = None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

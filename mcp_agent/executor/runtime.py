@@ -15,18 +15,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from mcp_agent.errors import NotInWorkflowError, WorkflowApplicationError
 from mcp_agent.executor.agent_host import AgentHost, direct_host
+from mcp_agent.executor.caller_tokens import owner_of
 from mcp_agent.executor.children import ChildHandle, ChildOptions
 from mcp_agent.executor.runs import Progress, PublicState
 from mcp_agent.executor.scoped import Scoped
 from mcp_agent.executor.workflow_result import WorkflowResult, as_result
-from mcp_agent.executor.workflow_signal import Check, Mailbox, Signal
+from mcp_agent.executor.workflow_signal import Ending, Mailbox, Question, Signal
+from mcp_agent.observability.metrics import RUN_SECONDS, RUNS_CLOSED, WAIT_SECONDS, WAITS_ENDED, WAITS_OPENED, Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,19 @@ class WorkflowRuntime(AgentHost):
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
         """Sends a signal to another run. Raises WorkflowApplicationError, type `NotFound`, if it is not under way."""
 
+    @property
     @abstractmethod
+    def metrics(self) -> Metrics:
+        """Drops what is measured again on replay."""
+
     def record_metric(self, name: str, value: float, attributes: Mapping[str, str | int | float | bool]) -> None:
         """Not again on replay."""
+        self.metrics.record(name, value, {"workflow": self.info.workflow, **attributes})
+
+    def measure_end(self, status: str, duration: timedelta) -> None:
+        """The run has ended."""
+        self.metrics.add(RUNS_CLOSED, workflow=self.info.workflow, status=status)
+        self.metrics.observe(RUN_SECONDS, duration.total_seconds(), workflow=self.info.workflow, status=status)
 
     @abstractmethod
     def is_cancellation(self, error: BaseException) -> bool:
@@ -123,46 +135,55 @@ class WorkflowRuntime(AgentHost):
         return result.model_copy(update={"metadata": {**result.metadata, "usage": usage}})
 
     def child_id(self, workflow: str) -> str:
-        """A public id for a child: like that of any run, and the same on replay."""
-        return f"{workflow}.{base64.b32encode(self.uuid4().bytes).decode().rstrip('=').lower()}"
+        """A public id for a child: like that of any run, of the same owner, and the same on replay."""
+        tag = owner_of(self.info.run_id, self.info.workflow)
+        owner = f"{tag}." if tag else ""
+        return f"{owner}{workflow}.{base64.b32encode(self.uuid4().bytes).decode().rstrip('=').lower()}"
 
-    async def ask(
-        self,
-        *,
-        kind: str,
-        name: str,
-        message: str,
-        schema: dict[str, Any] | None = None,
-        check: Check | None = None,
-        timeout: timedelta | None = None,
-    ) -> Any:
-        request = self.mailbox.open(kind=kind, name=name, message=message, schema=schema, created_at=self.now(), check=check)
-        request_id = request.request_id
+    async def ask(self, question: Question, timeout: timedelta | None = None) -> Any:
+        opened_at = self.now()
+        request_id = self.mailbox.open(question, opened_at, timeout).request_id
         asked = not self.mailbox.resolved(request_id)
         if asked:
             self.publish()
+            self.metrics.add(WAITS_OPENED, workflow=self.info.workflow, kind=question.kind)
         try:
             await self.wait_condition(lambda: self.mailbox.resolved(request_id), timeout)
-        except (TimeoutError, asyncio.CancelledError):
-            self.mailbox.close(request_id)
-            self.publish()
+        except asyncio.CancelledError:
+            self._end_unanswered(request_id, "withdrawn")
+            self._measure_wait(question, "withdrawn", opened_at)
             raise
+        except TimeoutError:
+            if not self.mailbox.resolved(request_id):  # else the answer was first, and who gave it was told so
+                self._end_unanswered(request_id, "expired")
+                self._measure_wait(question, "expired", opened_at)
+                raise TimeoutError(f"`{request_id}` was not answered within {timeout}.") from None
         payload = self.mailbox.close(request_id)
         if asked:
             self.publish()
+            self._measure_wait(question, "answered", opened_at)
         return payload
+
+    def _measure_wait(self, question: Question, outcome: str, opened_at: datetime) -> None:
+        labels = {"workflow": self.info.workflow, "kind": question.kind, "outcome": outcome}
+        self.metrics.add(WAITS_ENDED, **labels)
+        self.metrics.observe(WAIT_SECONDS, (self.now() - opened_at).total_seconds(), **labels)
+
+    def _end_unanswered(self, request_id: str, how: Ending) -> None:
+        self.mailbox.end(request_id, how, self.now())
+        self.publish()
 
     async def wait_for_signal(self, signal: Signal, timeout: timedelta | None = None) -> Any:
         """Waits for a signal of that name, sent or answered. Raises TimeoutError."""
         typed = TypeAdapter(signal.payload_type) if signal.payload_type is not None else None
-        payload = await self.ask(
-            kind="signal",
-            name=signal.name,
-            message=signal.message or f"`{self.info.workflow}` waits for `{signal.name}`.",
+        question = Question(
+            "signal",
+            signal.name,
+            signal.message or f"`{self.info.workflow}` waits for `{signal.name}`.",
             schema=typed.json_schema() if typed else None,
             check=typed.validate_python if typed else None,
-            timeout=timeout,
         )
+        payload = await self.ask(question, timeout)
         return typed.validate_python(payload) if typed else payload
 
 

@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from mcp_agent.errors import InvalidArguments
 from mcp_agent.executor.payloads import json_of
+from mcp_agent.executor.priority import check_priority
 from mcp_agent.executor.problems import did_you_mean
 
 IdReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running"]
@@ -33,6 +34,7 @@ class StartOptions:
         run_timeout: The longest between two continuations.
         task_timeout: The longest that workflow code may think between two waits; Temporal only.
         start_delay: When it begins to run.
+        priority: 1 (first) to 5 (last) where more waits than can be done; that of its workflow by default. Temporal only.
         memo: Kept with the run for people; not searchable.
         search_attributes: Kept with the run for searches; Temporal only, where the namespace has them.
 
@@ -46,12 +48,14 @@ class StartOptions:
     run_timeout: timedelta | None = None
     task_timeout: timedelta | None = None
     start_delay: timedelta | None = None
+    priority: int | None = None
     memo: Mapping[str, Any] = field(default_factory=dict[str, Any])
     search_attributes: Mapping[str, SearchAttribute] = field(default_factory=dict[str, SearchAttribute])
 
     def __post_init__(self) -> None:
         check_id("workflow_id", self.workflow_id)
         check_choice("id_reuse_policy", self.id_reuse_policy, _REUSE_POLICIES)
+        check_priority("priority", self.priority)
         for name in _DURATIONS:
             check_duration(name, getattr(self, name))
         for option in ("memo", "search_attributes"):

@@ -7,13 +7,14 @@ from typing import Generic, TypeVar
 from mcp_agent.executor import runtime
 from mcp_agent.executor.workflow_result import WorkflowResult, as_result
 
-__all__ = ["APP_MARK", "NAME_MARK", "RUN_MARK", "Workflow", "WorkflowResult", "as_result"]
+__all__ = ["APP_MARK", "NAME_MARK", "RUN_MARK", "VERSIONING_MARK", "Workflow", "WorkflowResult", "as_result"]
 
 T = TypeVar("T")
 
 RUN_MARK = "__mcp_agent_run__"
 NAME_MARK = "__mcp_agent_workflow__"
 APP_MARK = "__mcp_agent_app__"
+VERSIONING_MARK = "__mcp_agent_versioning__"
 
 
 class Workflow(Generic[T]):

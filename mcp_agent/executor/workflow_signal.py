@@ -9,17 +9,19 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mcp_agent.errors import AlreadyAnswered, InvalidArguments, NotWaiting
 from mcp_agent.executor.payloads import json_of
 from mcp_agent.executor.problems import describe_problems
-from mcp_agent.executor.runs import Answer, PendingInput, Receipt
+from mcp_agent.executor.runs import Answer, PendingInput, Receipt, RequestKind
 
-REMEMBERED_ANSWERS = 1_000
+REMEMBERED_REQUESTS = 1_000
+PROBLEM_LIMIT = 1_000  # characters
+"""How many answers, and how many requests that were not answered, are told apart from ones that never were."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,43 @@ Check = Callable[[Any], Any]
 
 
 @dataclass(slots=True)
+class Question:
+    """What a run asks.
+
+    Attributes:
+        kind: As of `PendingInput`, as the rest.
+        check: Raises ValueError for a payload that does not fit; without it any will do.
+    """
+
+    kind: RequestKind
+    name: str
+    message: str
+    schema: dict[str, Any] | None = None
+    check: Check | None = None
+    url: str | None = None
+    default: Any = None
+
+
+Ending = Literal["expired", "withdrawn"]
+
+
+class EndedRequest(BaseModel):
+    """A request that was never answered. Stored: add, never rename."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    kind: RequestKind
+    how: Ending
+    at: datetime
+
+    def refusal(self, request_id: str) -> NotWaiting:
+        """Why it takes no answer any more."""
+        at = self.at.isoformat(timespec="seconds")
+        why = f"expired at {at}: nobody had answered by then" if self.how == "expired" else f"was withdrawn at {at}"
+        return NotWaiting(f"Request `{request_id}` {why}, and the run waits for it no longer. Nothing was changed.")
+
+
+@dataclass(slots=True)
 class _Request:
     public: PendingInput
     check: Check | None = None
@@ -70,6 +109,7 @@ class KeptMail(BaseModel):
     early: dict[str, Any] = {}
     digests: dict[str, str] = {}
     counts: dict[str, int] = {}
+    ended: dict[str, EndedRequest] = {}
 
 
 @dataclass(slots=True)
@@ -85,31 +125,24 @@ class Mailbox:
     _early: dict[str, Any] = field(default_factory=dict[str, Any])
     _digests: dict[str, str] = field(default_factory=dict[str, str])
     _counts: dict[str, int] = field(default_factory=dict[str, int])
+    _ended: dict[str, EndedRequest] = field(default_factory=dict[str, EndedRequest])
 
-    def open(
-        self,
-        *,
-        kind: str,
-        name: str,
-        message: str,
-        schema: dict[str, Any] | None,
-        created_at: datetime,
-        check: Check | None = None,
-    ) -> PendingInput:
-        """Asks for `name`. It may be answered at once, by what came early. A payload that `check` refuses is not taken."""
-        number = self._counts.get(name, 0) + 1
-        self._counts[name] = number
-        public = PendingInput.model_validate(
-            {
-                "request_id": f"{name}#{number}",
-                "kind": kind,
-                "name": name,
-                "message": message,
-                "schema": schema,
-                "created_at": created_at,
-            }
+    def open(self, question: Question, now: datetime, timeout: timedelta | None = None) -> PendingInput:
+        """Asks a question. It may be answered at once, by what came early. A payload that its check refuses is not taken."""
+        name = question.name
+        number = self._counts[name] = self._counts.get(name, 0) + 1
+        public = PendingInput(
+            request_id=f"{name}#{number}",
+            kind=question.kind,
+            name=name,
+            message=question.message,
+            schema=question.schema,
+            url=question.url,
+            created_at=now,
+            expires_at=_after(now, timeout),
+            default=question.default,
         )
-        request = self._requests[public.request_id] = _Request(public, check)
+        request = self._requests[public.request_id] = _Request(public, question.check)
         kept = [self._early.pop(name)] if name in self._early else []
         waiting = self._signals.get(name, deque())
         while not request.resolved and (kept or waiting):
@@ -117,11 +150,19 @@ class Mailbox:
         return public
 
     def resolved(self, request_id: str) -> bool:
-        return self._requests[request_id].resolved
+        request = self._requests.get(request_id)
+        return request is not None and request.resolved
 
     def close(self, request_id: str) -> Any:
-        """Forgets the request and returns its payload; `None` if it was not answered."""
+        """Forgets a request that is answered, and returns its payload."""
         return self._requests.pop(request_id).payload
+
+    def end(self, request_id: str, how: Ending, now: datetime) -> None:
+        """Forgets a request, and remembers how it ended if it was not answered."""
+        request = self._requests.pop(request_id, None)
+        if request is not None and not request.resolved:
+            self._ended[request_id] = EndedRequest(kind=request.public.kind, how=how, at=now)
+            _forget_oldest(self._ended)
 
     def pending(self) -> list[PendingInput]:
         return [request.public for request in self._requests.values() if not request.resolved]
@@ -129,7 +170,7 @@ class Mailbox:
     def kept(self) -> KeptMail:
         """What another run that continues this one needs: everything but the requests that are open."""
         signals = {name: list(waiting) for name, waiting in self._signals.items() if waiting}
-        return KeptMail(signals=signals, early=self._early, digests=self._digests, counts=self._counts)
+        return KeptMail(signals=signals, early=self._early, digests=self._digests, counts=self._counts, ended=self._ended)
 
     def restore(self, mail: KeptMail) -> None:
         """Takes over what the run before has kept; signals that have come since stay behind it."""
@@ -138,10 +179,19 @@ class Mailbox:
         self._early = {**mail.early, **self._early}
         self._digests = {**mail.digests, **self._digests}
         self._counts = {**mail.counts, **self._counts}
+        self._ended = {**mail.ended, **self._ended}
 
-    def withdraw(self) -> None:
-        """Forgets every request that is open."""
-        self._requests.clear()
+    def note_refusal(self, request_id: str, problem: str) -> None:
+        """Remembers with an open request that an answer to it did not fit."""
+        request = self._requests.get(request_id)
+        if request is not None:
+            refused = request.public.refused + 1
+            request.public = request.public.model_copy(update={"refused": refused, "problem": problem[:PROBLEM_LIMIT]})
+
+    def withdraw(self, now: datetime) -> None:
+        """Ends every request that is open."""
+        for request_id in list(self._requests):
+            self.end(request_id, "withdrawn", now)
 
     def deliver(self, name: str, payload: Any) -> None:
         """A raw signal: goes to the oldest open request of that name, else is kept.
@@ -174,7 +224,7 @@ class Mailbox:
         """What `accept` would do; changes nothing.
 
         Raises:
-            NotWaiting: No such request, or no way to tell which one is meant.
+            NotWaiting: No such request, one that has expired or was withdrawn, or no way to tell which one is meant.
             AlreadyAnswered: It was answered before, differently.
             InvalidArguments: The payload does not fit what the request asks for.
         """
@@ -200,8 +250,11 @@ class Mailbox:
         raise AlreadyAnswered(f"`{answer.name}` was answered before with something else; that answer stands.")
 
     def _plan_early(self, name: str, answer: Answer) -> Receipt:
-        last = f"{name}#{self._counts[name]}" if name in self._counts else None
-        if last is None or last not in self._digests:
+        last = f"{name}#{self._counts.get(name, 0)}"
+        ended = self._ended.get(last)
+        if ended is not None and ended.kind != "signal":  # it is late for that one, and not early for another question
+            raise ended.refusal(last)
+        if last not in self._digests:
             return Receipt(name=name, early=True)
         if self._digests[last] == _digest(answer.payload):
             return Receipt(request_id=last, name=name, duplicate=True)
@@ -220,8 +273,11 @@ class Mailbox:
         request = self._requests.get(request_id)
         if request is not None and not request.resolved:
             return Receipt(request_id=request_id, name=request.public.name)
+        if request_id in self._ended:
+            raise self._ended[request_id].refusal(request_id)
         if request_id not in self._digests:
-            raise NotWaiting(f"The run has no request `{request_id}`.")
+            choices = ", ".join(f"`{request.request_id}`" for request in self.pending())
+            raise NotWaiting(f"The run has no request `{request_id}`: it waits for {choices or 'none'}. Nothing was changed.")
         if self._digests[request_id] != _digest(answer.payload):
             raise AlreadyAnswered(f"Request `{request_id}` was answered before with something else; that answer stands.")
         return Receipt(request_id=request_id, name=request_id.rpartition("#")[0], duplicate=True)
@@ -233,8 +289,7 @@ class Mailbox:
         request.resolved = True
         request.payload = payload
         self._digests[request.public.request_id] = _digest(payload)
-        while len(self._digests) > REMEMBERED_ANSWERS:
-            self._digests.pop(next(iter(self._digests)))
+        _forget_oldest(self._digests)
 
 
 def _problem(request: _Request, payload: Any) -> str | None:
@@ -248,6 +303,19 @@ def _problem(request: _Request, payload: Any) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _forget_oldest(kept: dict[str, Any]) -> None:
+    while len(kept) > REMEMBERED_REQUESTS:
+        kept.pop(next(iter(kept)))
+
+
+def _after(now: datetime, timeout: timedelta | None) -> datetime | None:
+    """The moment, where there is one that the calendar knows."""
+    try:
+        return None if timeout is None else now + timeout
+    except OverflowError:
+        return None
 
 
 def _digest(payload: Any) -> str:

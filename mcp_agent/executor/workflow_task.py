@@ -82,6 +82,8 @@ def workflow_task(
     heartbeat_timeout: timedelta | None = None,
     retry_policy: RetryPolicyLike | None = None,
     task_queue: str | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
     summary: str | None = None,
     local: bool | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]: ...

@@ -42,6 +42,25 @@ class GivenToken(httpx2.Auth):
         yield request
 
 
+class CallersToken(httpx2.Auth):
+    """Sends the newest token of whoever the requests are made for.
+
+    Args:
+        newest: Gives it, or raises.
+        learned: Told each token.
+    """
+
+    def __init__(self, newest: Callable[[], str], learned: Callable[[str], None]) -> None:
+        self._newest = newest
+        self._learned = learned
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        token = self._newest()
+        self._learned(token)
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+
 class FetchedTokens(httpx2.Auth):
     """Sends the newest token with each request; one that the server refuses is renewed once.
 
@@ -175,10 +194,22 @@ def _oauth_error(answer: httpx2.Response) -> str:
     return f"`{code}`" if isinstance(code, str) else "without a reason"
 
 
-def auth_for(server: str, settings: MCPAuthSettings | None, url: str, learned: Callable[[str], None]) -> httpx2.Auth | None:
-    """What signs the requests to a server; `None` where nothing does."""
+def auth_for(
+    server: str, settings: MCPAuthSettings | None, url: str, learned: Callable[[str], None], callers: Callable[[], str] | None
+) -> httpx2.Auth | None:
+    """What signs the requests to a server; `None` where nothing does.
+
+    Args:
+        server: Its name.
+        settings: Its section.
+        url: Where it is.
+        learned: Told each secret that is not in the settings.
+        callers: Gives the token of whoever the requests are made for, where that is passed on.
+    """
     if settings is None:
         return None
+    if callers is not None:
+        return CallersToken(callers, learned)
     if settings.bearer_token is not None:
         return GivenToken(settings.bearer_token.get_secret_value())
     return FetchedTokens(server, settings, url, learned)

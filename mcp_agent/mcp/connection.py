@@ -78,14 +78,22 @@ class Connection:
     settings: Its section.
     masking: Its secrets.
     callbacks: What answers the server's own requests.
+    callers: Gives the token of whoever it is for, where that is passed on.
     """
 
-    def __init__(self, name: str, settings: MCPServerSettings, masking: Masking, callbacks: Callbacks) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: MCPServerSettings,
+        masking: Masking,
+        callbacks: Callbacks,
+        callers: Callable[[], str] | None = None,
+    ) -> None:
         self.settings = settings
         self._name = name
         self._masking = masking
         self._callbacks = callbacks
-        self._auth = auth_for(name, settings.auth, settings.url or "", masking.add)
+        self._auth = auth_for(name, settings.auth, settings.url or "", masking.add, callers)
         self._link: Link | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._failures = 0
@@ -93,6 +101,11 @@ class Connection:
         self._last_error = ""
         self._in_use = 0
         self._idle: asyncio.TimerHandle | None = None
+
+    @property
+    def resting(self) -> bool:
+        """Whether it is closed, and nobody uses it."""
+        return self._in_use == 0 and self._link is None and not self._closing
 
     async def use(self, what: str, operation: Callable[[Link, Client], Awaitable[T]], *, repeatable: bool = True) -> T:
         """Runs one operation on an open client. The caller sets its deadline.

@@ -76,16 +76,22 @@ class DownstreamServer:
     """Args:
     name: In the configuration.
     settings: Its section.
+    callers: Gives the token of whoever it is for, where that is passed on.
     """
 
-    def __init__(self, name: str, settings: MCPServerSettings) -> None:
+    def __init__(self, name: str, settings: MCPServerSettings, callers: Callable[[], str] | None = None) -> None:
         self._name = name
         self._settings = settings
         self._masking = masking_of(settings)
         self._callbacks = Callbacks(name, settings)
-        self._connection = Connection(name, settings, self._masking, self._callbacks)
+        self._connection = Connection(name, settings, self._masking, self._callbacks, callers)
         self._held: dict[str, _Held] = {}
         self._process = uuid.uuid4().hex[:16]
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return self._connection.resting and not self._held
 
     async def list_tools(self) -> list[DownstreamTool]:
         return await self._use("tools/list", self._list_tools)

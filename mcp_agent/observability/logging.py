@@ -11,9 +11,12 @@ from typing import Any, cast
 from pydantic import BaseModel, SecretStr
 
 from mcp_agent.config import LoggerSettings
+from mcp_agent.executor.lines import run_of
+from mcp_agent.observability.json_lines import JSONFormatter
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(run)s%(message)s"
 _PATTERNS = re.compile(r"(Bearer\s+|(?<![A-Za-z0-9])sk-)[A-Za-z0-9._~+/=-]{8,}")
+_SIGNS = ("Bearer", "sk-")  # of a match: looking for them is quicker
 # Of the variables and headers of a downstream server, those are masked whose name says that they are secret.
 _SECRET_NAME = re.compile(r"key|secret|token|password|auth|cookie", re.IGNORECASE)
 _SHORTEST = 6
@@ -39,7 +42,19 @@ class Redact(logging.Filter):
         """The text with `***` where a secret was."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return _PATTERNS.sub(r"\1***", text)
+        return _PATTERNS.sub(r"\1***", text) if any(sign in text for sign in _SIGNS) else text
+
+
+class RunFormatter(logging.Formatter):
+    """Names the run before what it, or one of its steps, has written."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that `logging` calls
+        run_id = run_of(record)
+        record.run = "" if run_id is None or run_id in record.message else f"[{run_id}] "
+        return super().formatMessage(record)
 
 
 def configure(settings: LoggerSettings, secrets: Iterable[str]) -> None:
@@ -53,9 +68,9 @@ def configure(settings: LoggerSettings, secrets: Iterable[str]) -> None:
     redact = Redact(secrets)
     for handler in handlers:
         handler.addFilter(redact)
-        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.setFormatter(JSONFormatter(redact.masked) if settings.format == "json" else RunFormatter())
     logging.basicConfig(level=settings.level.upper(), handlers=handlers or [logging.NullHandler()], force=True)
-    for noisy in ("httpx2", "httpcore2", "mcp", "asyncio", "temporalio.worker"):
+    for noisy in ("httpx2", "httpcore2", "mcp", "asyncio", "temporalio.worker", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # A failed attempt of a step is part of its run's status; Temporal's own line for it comes with a traceback.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)

@@ -3,54 +3,66 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
 
-from mcp_types import CallToolResult, Tool, ToolAnnotations
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, InputRequiredResult, Tool, ToolAnnotations
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
-from mcp_agent.app import FunctionTool
-from mcp_agent.errors import CallError
+from mcp_agent.errors import CallError, DefinitionError, InvalidArguments
+from mcp_agent.executor.asyncio.adopted import AdoptedRun
 from mcp_agent.executor.asyncio.executor import InProcessExecutor
-from mcp_agent.executor.definition import arguments_model
-from mcp_agent.executor.failures import contained, error_text, failure_type, in_thread
-from mcp_agent.executor.registry import new_run_id
-from mcp_agent.server.entries import Request, ToolEntry, parsed, refusal, schema_of
+from mcp_agent.executor.definition import arguments_model, check_parameters
+from mcp_agent.executor.failures import error_text, failure_type
+from mcp_agent.executor.runs import RunState
+from mcp_agent.executor.workflow import WorkflowResult
+from mcp_agent.served import FunctionTool
+from mcp_agent.server.direct_calls import CallMessages, DirectCalls
+from mcp_agent.server.entries import Outcome, ToolCall, ToolEntry, parsed, refusal, schema_of
+from mcp_agent.server.function_outputs import FunctionOutput
 from mcp_agent.server.names import check_name
-from mcp_agent.server.run import Run
+from mcp_agent.server.output_schemas import run_output
+from mcp_agent.server.page.run_page import shown_by_page
 from mcp_agent.server.runs import Runs
+from mcp_agent.server.tasks import check_declared, created, declared
 from mcp_agent.server.workflow_tools import GENERIC
-from mcp_agent.workflows.llm.functions import content_of
 
 
 class FunctionTools:
     """Args:
+    app_name: Whose page shows runs.
     tools: The functions.
     runs: For those that start runs.
     local: Where a call goes that outlives its caller's wait.
-    around: What each call of a function in this process is made in.
+    calls: Calls the functions that are no runs.
     """
 
     def __init__(
-        self,
-        tools: Iterable[FunctionTool],
-        runs: Runs,
-        local: InProcessExecutor,
-        around: Callable[[], AbstractAsyncContextManager[None]],
+        self, app_name: str, tools: Iterable[FunctionTool], runs: Runs, local: InProcessExecutor, calls: DirectCalls
     ) -> None:
-        self._around = around
+        self._app_name = app_name
+        self._calls = calls
         self._tools = list(tools)
+        self._by_name = {tool.name: tool for tool in self._tools}
+        self._checks: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._outputs: dict[str, FunctionOutput] = {}
         self._runs = runs
         self._local = local
 
     def names(self) -> list[str]:
-        """What the tools will be called. Raises DefinitionError for a name that MCP does not allow."""
+        """What the tools will be called.
+
+        Raises:
+            DefinitionError: MCP does not allow a name, a type cannot be served, or a schema is none.
+        """
         for tool in self._tools:
             check_name(tool.name, "Tool")
+            if tool.input_schema is None:
+                check_parameters(tool.function, skip=0, shown=True)
+            self._checks[tool.name] = _checker(tool)
+            self._outputs[tool.name] = FunctionOutput.of(tool.definition.value_type)
         return [tool.name for tool in self._tools]
 
     def entries(self) -> Iterator[ToolEntry]:
@@ -59,98 +71,156 @@ class FunctionTools:
 
     def _durable(self, tool: FunctionTool) -> ToolEntry:
         model = arguments_model(tool.definition.run)
+        check = self._checks[tool.name]
 
-        async def call(_: Request, arguments: dict[str, Any]) -> CallToolResult:
-            values = _values(parsed(model, arguments))
-            executor = await self._runs.executor()
-            started = await self._runs.start(executor, tool.definition, values, None)
-            state = await executor.describe_run(started.run_id)
-            return self._runs.shown(state, tool.definition, GENERIC).result()
+        async def call(call: ToolCall) -> Outcome:
+            as_task = declared(call.request)
+            if tool.requires_task:
+                check_declared(call.request)
+            check(call.arguments)
+            values = _values(parsed(model, call.arguments))
+            seconds = self._runs.budget(call.caller) if tool.waits and not as_task else 0
+            state, _ = await self._runs.run(call, tool.definition, values, None, seconds)
+            if not isinstance(state, RunState):
+                return state
+            return self._handle(call, tool, state) if as_task else self.outcome(state) or self._handle(call, tool, state)
 
-        described = (
-            f"{tool.description}\n\nStarts a durable run and answers at once; `{GENERIC['get_status']}` tells how it goes."
-        )
-        return ToolEntry(
-            Tool(
-                name=tool.name,
-                title=tool.title or tool.name,
-                description=described.strip(),
-                input_schema=schema_of(model),
-                output_schema=Run.model_json_schema(by_alias=True, mode="serialization"),
-                annotations=ToolAnnotations(read_only_hint=False),
-            ),
-            call,
-        )
+        status = GENERIC["get_status"]
+        if tool.waits:
+            how = f"Durable: it goes on if it takes longer than its caller waits; then `{status}` tells how it goes."
+        else:
+            how = f"Starts a durable run and answers at once; `{status}` tells how it goes."
+        shown = self._shown(tool, model, f"{tool.description}\n\n{how}")
+        if not tool.waits:
+            shown.output_schema = run_output()
+            shown.meta = {**shown_by_page(self._app_name), **(tool.meta or {})}
+        shown.annotations = tool.annotations or ToolAnnotations(read_only_hint=False)
+        return ToolEntry(shown, call)
 
     def _direct(self, tool: FunctionTool) -> ToolEntry:
         model = arguments_model(tool.definition.run)
-        invoke = _invoker(tool.function, self._around)
-        limit = self._runs.budget(None)
+        check = self._checks[tool.name]
 
-        async def call(_: Request, arguments: dict[str, Any]) -> CallToolResult:
-            task = asyncio.create_task(invoke(_values(parsed(model, arguments))))
+        async def call(call: ToolCall) -> Outcome:
+            call.caller.check_may("run", tool.name)
+            check(call.arguments)
+            values = _values(parsed(model, call.arguments))
+            messages = self._calls.begin(call.request, call.params, tool.name)
+            task = asyncio.create_task(self._calls.invoke(messages, tool.function, *values))
             try:
-                done, _pending = await asyncio.wait({task}, timeout=limit)
+                done, _pending = await asyncio.wait({task}, timeout=self._runs.budget(call.caller))
             except asyncio.CancelledError:
                 task.cancel()
                 raise
-            return _outcome(tool, task) if done else await self._handle(tool, task)
+            return _outcome(tool, task, self._outputs[tool.name]) if done else await self._adopted(call, tool, task, messages)
 
-        return ToolEntry(
-            Tool(
-                name=tool.name,
-                title=tool.title or tool.name,
-                description=tool.description,
-                input_schema=schema_of(model),
-            ),
-            call,
+        return ToolEntry(self._shown(tool, model, tool.description), call)
+
+    async def _adopted(self, call: ToolCall, tool: FunctionTool, task: asyncio.Task[Any], messages: CallMessages) -> Outcome:
+        """The call takes longer than its caller waits: it goes on as a run of this process."""
+        messages.detach()
+        run_id = self._runs.new_id(call.caller, tool.name)
+        self._local.adopt(AdoptedRun(tool.name, run_id, task, messages.began_at, lambda: messages.progress))
+        return self._handle(call, tool, await self._local.describe_run(run_id))
+
+    def _handle(self, call: ToolCall, tool: FunctionTool, state: RunState) -> Outcome:
+        """A run as the client knows it: a task, or a run that it asks about."""
+        shown = self._runs.shown(state, tool.definition, GENERIC)
+        return created(shown) if declared(call.request) else shown.result()
+
+    def outcome(self, state: RunState) -> CallToolResult | None:
+        """What a function gave, as its callers want it; `None` for a run whose callers get a handle, or that has given nothing.
+
+        Raises:
+            CallError: The call was refused.
+            MCPError: It ended so.
+        """
+        tool = self._by_name.get(state.workflow)
+        if tool is None or not tool.waits or not state.closed:
+            return None
+        if tool.durable:
+            return self._given(tool, state)
+        if not self._local.knows(state.run_id):
+            return None
+        run = self._local.run_of(state.run_id)
+        return _late(tool, run.task, self._outputs[tool.name]) if isinstance(run, AdoptedRun) else None
+
+    def _given(self, tool: FunctionTool, state: RunState) -> CallToolResult | None:
+        """What a durable function gave; `None` for what is too large, and for one that was ended from outside."""
+        if state.error is not None and state.status == "failed":
+            return refusal(state.error.code, f"`{tool.name}` failed: {state.error.message}", retryable=state.error.retryable)
+        if state.status != "completed" or self._runs.shown(state, tool.definition, GENERIC).run.truncated:
+            return None
+        output = self._outputs[tool.name]
+        return output.result(tool.name, output.restored(state.result))
+
+    def _shown(self, tool: FunctionTool, model: type[BaseModel], description: str) -> Tool:
+        return Tool(
+            name=tool.name,
+            title=tool.title or tool.name,
+            description=description.strip(),
+            input_schema=schema_of(model) if tool.input_schema is None else dict(tool.input_schema),
+            output_schema=self._outputs[tool.name].schema,
+            annotations=tool.annotations,
+            icons=list(tool.icons) or None,
+            _meta=None if tool.meta is None else dict(tool.meta),
         )
 
-    async def _handle(self, tool: FunctionTool, task: asyncio.Task[Any]) -> CallToolResult:
-        """The call takes longer than its caller waits: it goes on as a run of this process."""
-        run_id = new_run_id(tool.name)
-        self._local.adopt(tool.name, run_id, task)
-        state = await self._local.describe_run(run_id)
-        return self._runs.shown(state, tool.definition, GENERIC).result()
 
+def _checker(tool: FunctionTool) -> Callable[[dict[str, Any]], None]:
+    """Checks arguments against the schema that the tool was given. Raises DefinitionError for one that is none."""
+    if tool.input_schema is None:
+        return lambda _: None
+    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - only for tools that need it
+    from referencing import Registry  # noqa: PLC0415
 
-def _invoker(
-    function: Callable[..., Any], around: Callable[[], AbstractAsyncContextManager[None]]
-) -> Callable[[list[Any]], Coroutine[Any, Any, Any]]:
-    if not inspect.iscoroutinefunction(function):
-        target: Callable[..., Coroutine[Any, Any, Any]] = partial(in_thread, function)
-    else:
-        target = function
+    try:
+        Draft202012Validator.check_schema(tool.input_schema)
+    except SchemaError as error:
+        raise DefinitionError(f"`input_schema` of tool `{tool.name}`: {error.message}.") from None
+    validator = Draft202012Validator(tool.input_schema, registry=Registry())
 
-    async def invoke(values: list[Any]) -> Any:
-        with contained():
-            async with around():
-                return await target(*values)
+    def check(arguments: dict[str, Any]) -> None:
+        problems = [f"`{error.json_path}`: {error.message[:300]}" for error in validator.iter_errors(arguments)]
+        if problems:
+            raise InvalidArguments(f"{'; '.join(problems[:10])}. Nothing was changed.")
 
-    return invoke
+    return check
 
 
 def _values(model: BaseModel) -> list[Any]:
     return [getattr(model, name) for name in type(model).model_fields]
 
 
-def _outcome(tool: FunctionTool, task: asyncio.Task[Any]) -> CallToolResult:
+def _outcome(tool: FunctionTool, task: asyncio.Task[Any], output: FunctionOutput) -> CallToolResult | InputRequiredResult:
     if task.cancelled():
         return refusal("cancelled", f"`{tool.name}` was cancelled.")
     error = task.exception()
-    if isinstance(error, CallError):
+    if isinstance(error, CallError | MCPError):  # what the function means to answer with
         raise error
     if error is not None:
         return refusal(failure_type(error), f"`{tool.name}` failed: {error_text(error)}")
     try:
-        return _as_result(task.result())
+        return _as_result(tool, task.result(), output)
     except (PydanticSerializationError, UnicodeEncodeError) as problem:
         return refusal("unserializable_result", f"`{tool.name}` returned what has no JSON form: {problem}")
 
 
-def _as_result(value: Any) -> CallToolResult:
-    if isinstance(value, CallToolResult):
+def _late(tool: FunctionTool, task: asyncio.Task[Any], output: FunctionOutput) -> CallToolResult:
+    """The outcome of a call whose client no longer waits."""
+    outcome = _outcome(tool, task, output)
+    if isinstance(outcome, CallToolResult):
+        return outcome
+    return refusal("input_required", f"`{tool.name}` asked for input after its client had stopped to wait: ask in a workflow.")
+
+
+def _as_result(tool: FunctionTool, value: Any, output: FunctionOutput) -> CallToolResult | InputRequiredResult:
+    if isinstance(value, CallToolResult | InputRequiredResult):
         to_json(value)  # what cannot be sent is an error now, and no answer later
         return value
-    content, structured = content_of(value)
-    return CallToolResult(content=content, structured_content=structured)
+    if not isinstance(value, WorkflowResult):
+        return output.result(tool.name, value)
+    given = cast("WorkflowResult[Any]", value)
+    if given.error is not None:
+        return refusal("workflow_error", f"`{tool.name}` failed: {given.error}")
+    return output.result(tool.name, given.value)

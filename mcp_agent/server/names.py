@@ -39,8 +39,9 @@ def shortened(name: str, room: int) -> str:
     return f"{name[: room - _HASH - 1]}-{digest}"
 
 
-def keyed_run_id(workflow: str, key: str) -> str:
-    """The id of the run that a client's idempotency key stands for. Raises InvalidArguments."""
+def check_key(key: str) -> None:
+    """Raises InvalidArguments for an idempotency key that cannot be a part of a run's id."""
     if not key or len(key) > KEY_LIMIT or not key.isprintable():
-        raise InvalidArguments(f"`workflow_id`: use 1 to {KEY_LIMIT} printable characters, not {len(key)} of `{key[:40]!r}`.")
-    return f"{workflow}.{key}"
+        raise InvalidArguments(
+            f"`workflow_id`: use 1 to {KEY_LIMIT} printable characters, not {len(key)} of `{key[:40]!r}`. Nothing was changed."
+        )

@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
-from mcp_agent.executor.definition import WorkflowDefinition, arguments_model
-from mcp_agent.executor.runs import PendingInput, Progress, RunFailure, RunState, RunStatus, RunUsage, StepState
+from mcp_agent.executor.definition import SignalInfo, WorkflowDefinition
+from mcp_agent.executor.runs import CodeVersion, PendingInput, Progress, RunFailure, RunState, RunStatus, RunUsage, StepState
 
 INLINE_LIMIT = 50 * 1024
 
 
 class _Shown(BaseModel):
     model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-class SignalInfo(_Shown):
-    """A signal that the workflow takes, with the schema of its arguments."""
-
-    name: str
-    schema_: dict[str, Any] = Field(alias="schema")
-    description: str = ""
 
 
 class NextAction(_Shown):
@@ -41,6 +34,7 @@ class Run(_Shown):
 
     run_id: str
     temporal_run_id: str | None
+    temporal_url: str | None = None
     workflow: str
     existing: bool = False
     status: RunStatus
@@ -58,6 +52,7 @@ class Run(_Shown):
     steps: list[StepState] | None = None
     progress: Progress | None = None
     usage: RunUsage | None = None
+    version: CodeVersion | None = None
     next_action: NextAction | None
 
     def dump(self) -> dict[str, Any]:
@@ -66,8 +61,9 @@ class Run(_Shown):
         return {**data, "temporal_run_id": self.temporal_run_id, "next_action": data.get("next_action")}
 
 
-def result_uri(run_id: str) -> str:
-    return f"run://{run_id}"
+def run_uri(run_id: str, record: str | None = None) -> str:
+    """The address of a run, or of one of its records. Whatever a client's key holds is one segment of it."""
+    return f"run://{quote(run_id, safe='')}" + (f"/{record}" if record else "")
 
 
 def show(
@@ -91,6 +87,7 @@ def show(
     return Run(
         run_id=state.run_id,
         temporal_run_id=state.engine_run_id,
+        temporal_url=state.page,
         workflow=state.workflow,
         existing=existing,
         status=state.status,
@@ -100,14 +97,15 @@ def show(
         closed_at=state.closed_at,
         expires_at=state.expires_at,
         result=None if large else state.result,
-        result_uri=result_uri(state.run_id) if large else None,
+        result_uri=run_uri(state.run_id) if large else None,
         truncated=True if large else None,
         error=state.error,
         pending_inputs=list(state.pending_inputs),
-        signals=[] if definition is None or state.closed else signals_of(definition),
+        signals=[] if definition is None or state.closed else definition.signals,
         steps=_steps(state) or None,
         progress=state.progress,
         usage=state.usage,
+        version=state.version,
         next_action=_next_action(state, tools),
     )
 
@@ -121,28 +119,16 @@ def _steps(state: RunState) -> list[StepState]:
     ]
 
 
-def signals_of(definition: WorkflowDefinition) -> list[SignalInfo]:
-    """The signals that a workflow declares."""
-    return [
-        SignalInfo.model_validate(
-            {
-                "name": handler.name,
-                "schema": arguments_model(handler.function).model_json_schema(),
-                "description": handler.description,
-            }
-        )
-        for handler in definition.handlers
-        if handler.kind == "signal" and handler.name is not None
-    ]
-
-
 def _next_action(state: RunState, tools: Mapping[str, str]) -> NextAction | None:
     if state.closed:
         return None
     if state.status == "waiting_for_input":
         request = state.pending_inputs[0]
-        arguments = {"run_id": state.run_id, "request_id": request.request_id, "payload": None}
-        return NextAction(tool=tools["resume"], arguments=arguments, why="A person must answer: ask the user first.")
+        return NextAction(
+            tool=tools["resume"],
+            arguments={"run_id": state.run_id, "request_id": request.request_id},
+            why="A person must answer: ask the user first, and give the answer as `payload`.",
+        )
     arguments = {"run_id": state.run_id, "wait_seconds": 30}
     if state.status == "blocked":
         return NextAction(

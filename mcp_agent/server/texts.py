@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mcp_agent.executor.runs import Progress, Receipt, RunState, StepState
+from mcp_agent.executor.elicitation import told
+from mcp_agent.executor.runs import PendingInput, Progress, Receipt, RunState, StepState
 from mcp_agent.server.run import Run
 
 _SHORT = 3_000
@@ -80,13 +81,22 @@ def as_text(value: Any) -> str:
 
 
 def _waiting(state: RunState, tools: Mapping[str, str]) -> str:
-    asked = "; ".join(f"'{request.message[:_SHORT]}' (request `{request.request_id}`)" for request in state.pending_inputs)
+    asked = "; ".join(f"'{told(request, _SHORT)}' (request `{request.request_id}`)" for request in state.pending_inputs)
     request = state.pending_inputs[0]
+    waits = "was asked to stop, but still waits for a person" if state.cancel_requested else "waits for a person"
     schema = f" The payload must fit {json.dumps(request.schema_)}." if request.schema_ else ""
     return (
-        f"{_name(state)} waits for a person: {asked}. Ask the user; do not answer yourself. Then call `{tools['resume']}` with "
-        f"run_id=`{state.run_id}`, request_id=`{request.request_id}`, payload=<the answer>.{schema}"
+        f"{_name(state)} {waits}: {asked}. Ask the user; do not answer yourself. Then call `{tools['resume']}` with "
+        f"run_id=`{state.run_id}`, request_id=`{request.request_id}`, payload=<the answer>.{schema}{_expiry(request)}"
     )
+
+
+def _expiry(request: PendingInput) -> str:
+    if request.expires_at is None:
+        return ""
+    left = duration((request.expires_at - datetime.now(UTC)).total_seconds())
+    default = "" if request.default is None else f", with {json.dumps(request.default, ensure_ascii=False)[:_SHORT]}"
+    return f" Without an answer the run goes on in {left}{default}."
 
 
 def _ask_again(state: RunState, tools: Mapping[str, str]) -> str:
@@ -115,6 +125,24 @@ def _name(state: RunState) -> str:
 
 def _seconds(state: RunState) -> float:
     return ((state.closed_at or datetime.now(UTC)) - state.started_at).total_seconds()
+
+
+def parameters(schema: Mapping[str, Any]) -> str:
+    """What a workflow takes, on one line: `text: string, tone?: "kind" | "harsh"`."""
+    required = schema.get("required", [])
+    return ", ".join(
+        f"{name}{'' if name in required else '?'}: {_kind(one)}" for name, one in schema.get("properties", {}).items()
+    )
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return " | ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
+    if "const" in schema:
+        return json.dumps(schema["const"], ensure_ascii=False)
+    if "anyOf" in schema:
+        return " | ".join(_kind(one) for one in schema["anyOf"])
+    return str(schema.get("type", "object" if "$ref" in schema else "any"))
 
 
 def duration(seconds: float) -> str:

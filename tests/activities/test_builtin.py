@@ -7,6 +7,7 @@ import pytest
 from mcp_agent.activities.builtin import BuiltinTasks
 from mcp_agent.config import Settings
 from mcp_agent.errors import WorkflowApplicationError
+from mcp_agent.executor.caller_tokens import CallerTokens
 from mcp_agent.workflows.llm.messages import LLM_GENERATE, LLMRequest, LLMResponse, LLMSetup, Message
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +17,7 @@ async def second_turn(tmp_path: Path, cache: int) -> str:
     """What the model says to a second message, of which nothing but a worker's memory knows the first."""
     script = tmp_path / "script.yaml"
     script.write_text("agents: {clerk: [{text: one}, {text: 'two, after {turn}'}]}")
-    builtin = BuiltinTasks(Settings(conversation_cache_bytes=cache, scripted={"file": script}))
+    builtin = BuiltinTasks(Settings(conversation_cache_bytes=cache, scripted={"file": script}), CallerTokens())
     generate = builtin.models[LLM_GENERATE].function
     setup = LLMSetup(instruction="Be brief.")
     asked = LLMRequest(

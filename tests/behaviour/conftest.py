@@ -6,7 +6,7 @@ import pytest
 
 from mcp_agent.config import Settings
 from mcp_agent.executor.executor import Executor
-from tests.behaviour import agents_desk, desk, faults_desk, model_desk, values_desk
+from tests.behaviour import agents_desk, desk, faults_desk, model_desk, people_desk, records_desk, values_desk
 
 HERE = Path(__file__).parent
 
@@ -14,7 +14,8 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session", params=["asyncio", "temporal"])
 async def executor(request: pytest.FixtureRequest, temporal: Path) -> AsyncGenerator[Executor, None]:
     """An engine that runs the desk's workflows."""
-    assert model_desk.app is desk.app is values_desk.app is faults_desk.app is agents_desk.app
+    desks = (agents_desk, faults_desk, model_desk, people_desk, records_desk, values_desk)
+    assert all(other.app is desk.app for other in desks)
     policies = {"configured.*": {"maximum_attempts": 1}}
     settings = {"execution_engine": request.param, "workflow_task_retry_policies": policies}
     settings["scripted"] = {"file": HERE / "agents_script.yaml"}

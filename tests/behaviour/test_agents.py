@@ -234,7 +234,7 @@ class TestStructuredAnswers:
     @pytest.mark.promise("issue: re-asked with the error at most twice, then an error that holds the last answer")
     async def test_the_third_answer_that_does_not_fit_is_the_last(self, executor: Executor):
         text = await told(executor, "Forms", "stubborn", "model")
-        assert text.startswith("The answer to agent `stubborn` is no `Weather`: `(all)`: Invalid JSON")
+        assert text.startswith("The answer to agent `stubborn` is no `Weather`: Invalid JSON")
         assert text.endswith("[answer 2]")
 
 

@@ -126,7 +126,7 @@ async def test_a_server_that_asks_twice_is_answered_twice(executor: Executor, er
 async def test_a_person_is_shown_the_address_that_a_server_wants_opened(executor: Executor, payload: bool, action: str):
     handle = await executor.start_workflow("Calls", "modern", "sign_in", {})
     (request,) = (await asking(handle)).pending_inputs
-    assert "https://login.example/form" in request.message
+    assert request.url == "https://login.example/form"
     await executor.answer_run(handle.id, Answer(request_id=request.request_id, payload=payload))
     assert (await handle.result()).value == action
 

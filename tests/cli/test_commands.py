@@ -129,6 +129,17 @@ async def test_what_user_code_prints_never_reaches_the_protocol(desk: Desk):
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--port", "99999"], "`99999` is no port"), (["--stdio", "--port", "8000"], "no meaning with `--stdio`")],
+)
+async def test_an_address_that_cannot_be_meant_is_an_error_of_one_line(asyncio_desk: Desk, options: list[str], said: str):
+    done = await run(asyncio_desk, "serve", *options)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.promise("fault: a port in use")
 async def test_a_port_in_use_is_told_before_anything_is_started(desk: Desk):
     with socket.socket() as taken:
@@ -171,6 +182,14 @@ async def test_a_wrong_configuration_ends_the_server_with_all_that_is_wrong(asyn
         assert part in done.stderr
 
 
+@pytest.mark.parametrize("desk", ["temporal"], indirect=True)
+async def test_a_worker_of_a_queue_that_is_not_configured_starts_nothing(desk: Desk):
+    done = await run(desk, "worker", "--queues", "models,workflow")
+    assert done.returncode == 2
+    assert "`--queues models,workflow`: There is no queue `models`" in done.stderr.splitlines()[-1]
+    assert desk.server() is None
+
+
 async def test_help_names_every_command(asyncio_desk: Desk):
     done = await run(asyncio_desk, "--help")
     assert done.returncode == 0
@@ -182,7 +201,9 @@ async def test_help_names_every_command(asyncio_desk: Desk):
 async def test_a_worker_alone_serves_the_runs_that_another_process_starts(desk: Desk):
     errors = desk.folder / "worker.log"
     with errors.open("w") as out:
-        worker = subprocess.Popen(desk.command("worker"), cwd=desk.folder, env=desk.env(), stdout=out, stderr=out)
+        worker = subprocess.Popen(
+            desk.command("worker", "--queues", "workflows"), cwd=desk.folder, env=desk.env(), stdout=out, stderr=out
+        )
     desk.processes.append(worker)  # type: ignore[arg-type]
     await until_file(errors, "a worker for 1 workflows")
     (desk.folder / "mcp_agent.config.yaml").write_text(

@@ -10,10 +10,29 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mcp import Client
 
-from mcp_agent.config import MCPServerSettings, Settings, load_settings
+from mcp_agent.config import (
+    CodecServerSettings,
+    DataConverterSettings,
+    ExternalStorageSettings,
+    GCSSettings,
+    IntrospectionSettings,
+    KeySettings,
+    LimitSettings,
+    MCPServerSettings,
+    S3Settings,
+    ServerAuthSettings,
+    Settings,
+    load_settings,
+)
+from mcp_agent.config_versioning import VersioningSettings
 from mcp_agent.executor.runs import Answer
-from tests.support import until
+from mcp_agent.observability.metrics import METRICS
+from mcp_agent.server.app_server import AgentServer
+from mcp_agent.server.hosts import check_binding
+from mcp_agent.testing.scripted import Script
+from tests.support import call_text, until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.anyio
@@ -54,6 +73,25 @@ async def test_the_workflow_page_s_program_runs(page: types.ModuleType, monkeypa
     assert await page.sell() == "reservation-7"
 
 
+@pytest.mark.parametrize("page", ["docs/people.md"], indirect=True)
+async def test_the_people_page_s_program_runs(page: types.ModuleType):
+    page.app.use(Settings())
+    assert await page.book() == "DY812, row 7, accept"
+
+
+@pytest.mark.parametrize("page", ["docs/serving.md"], indirect=True)
+async def test_the_serving_page_s_tools_prompts_and_resources_are_served(page: types.ModuleType):
+    page.app.use(Settings())
+    async with AgentServer.open(page.app) as server, Client(server.mcp) as client:
+        assert (await client.call_tool("index", {"folder": "physics"})).structured_content == {"notes": 1}
+        assert await call_text(client, "publish", name="physics/light") == "physics/light is published"
+        assert await call_text(client, "write", name="poems/a", text="Roses") == "written"
+        (contents,) = (await client.read_resource("notes://poems/a")).contents
+        assert contents.model_dump()["text"] == "Roses"
+        got = await client.get_prompt("review", {"name": "poems/a", "tone": "harsh"})
+        assert got.messages[0].content.model_dump()["text"] == "Review this note in 3 sentences, in a harsh tone: Roses"
+
+
 TRIP = """
 agents:
   planner:
@@ -81,6 +119,23 @@ async def test_the_agents_page_s_workflow_runs(page: types.ModuleType, tmp_path:
         assert result.metadata["usage"]["tool_calls"] == 2
 
 
+def test_the_observability_page_s_configuration_is_valid(tmp_path: Path):
+    (text,) = blocks("docs/observability.md", "yaml")
+    file = tmp_path / "mcp_agent.config.yaml"
+    file.write_text(text)
+    settings = load_settings(file)
+    assert settings.observability.tracing is not None
+    assert settings.observability.tracing.endpoint == "http://collector:4318/v1/traces"
+
+
+def test_the_observability_page_names_every_metric_with_its_labels():
+    page = (ROOT / "docs/observability.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `mcp_agent_")]
+    for metric in METRICS:
+        (row,) = [row for row in rows if f"`{metric.name}`" in row]
+        assert row.split("|")[2].strip() == ", ".join(metric.labels)
+
+
 def test_the_documented_configuration_is_valid(tmp_path: Path):
     (text,) = blocks("docs/configuration.md", "yaml")
     file = tmp_path / "mcp_agent.config.yaml"
@@ -91,12 +146,63 @@ def test_the_documented_configuration_is_valid(tmp_path: Path):
 
 
 def test_the_documented_downstream_servers_are_valid(tmp_path: Path):
-    (text,) = blocks("docs/downstream.md", "yaml")
+    text, passing_on = blocks("docs/downstream.md", "yaml")
     file = tmp_path / "mcp_agent.config.yaml"
     file.write_text(text)
     servers = load_settings(file).mcp.servers
     told = {key for server in servers.values() for key in server.model_fields_set}
     assert told == set(MCPServerSettings.model_fields)
+    file.write_text(passing_on + "server: {auth: {tokens: [{subject: ann, token: to-be-sixteen-long}]}}")
+    assert load_settings(file).mcp.with_caller_token == ["mail"]
+
+
+def test_the_documented_versions_are_valid_and_whole(tmp_path: Path):
+    (text,) = blocks("docs/upgrades.md", "yaml")
+    file = tmp_path / "mcp_agent.config.yaml"
+    file.write_text(text)
+    versioning = load_settings(file).temporal.versioning
+    assert versioning is not None
+    assert versioning.model_fields_set == set(VersioningSettings.model_fields)
+    assert not versioning.promote
+
+
+def test_the_documented_auth_is_valid_and_whole(tmp_path: Path):
+    file = tmp_path / "mcp_agent.config.yaml"
+    told: set[str] = set()
+    for text in blocks("docs/auth.md", "yaml"):
+        file.write_text(text)
+        server = load_settings(file).server
+        check_binding(server, server.host)
+        sections = [one for one in (server.auth, server.auth and server.auth.introspection, server.limits) if one is not None]
+        told |= {key for section in sections for key in section.model_fields_set}
+    every = (ServerAuthSettings, IntrospectionSettings, LimitSettings)
+    assert told == {key for section in every for key in section.model_fields}
+
+
+def test_the_documented_servers_behind_one_address_may_start(tmp_path: Path):
+    (text,) = blocks("docs/serving.md", "yaml")
+    file = tmp_path / "mcp_agent.config.yaml"
+    file.write_text(text)
+    server = load_settings(file).server
+    check_binding(server, server.host)
+    assert server.state_keys
+
+
+def test_the_documented_script_is_one(tmp_path: Path):
+    (text,) = blocks("docs/agents.md", "yaml")
+    file = tmp_path / "script.yaml"
+    file.write_text(text)
+    assert set(Script.load(file).agents) == {"planner", "researcher", "*"}
+
+
+def test_the_documented_ways_of_storing_are_valid_and_whole(tmp_path: Path):
+    file = tmp_path / "mcp_agent.config.yaml"
+    for text in blocks("docs/stored.md", "yaml"):
+        file.write_text(text)
+        assert load_settings(file).temporal.model_fields_set
+    page = (ROOT / "docs/stored.md").read_text()
+    every = (DataConverterSettings, KeySettings, ExternalStorageSettings, S3Settings, GCSSettings, CodecServerSettings)
+    assert not [key for section in every for key in section.model_fields if key not in page]
 
 
 def test_every_section_of_the_settings_is_documented():

@@ -18,7 +18,7 @@ from mcp_agent import __version__
 from mcp_agent.config import Settings
 from mcp_agent.executor.runs import Answer, PendingInput
 from mcp_agent.executor.temporal.executor import TemporalExecutor, TemporalRunHandle
-from tests.histories import agent_flows
+from tests.histories import agent_flows, people_flows
 from tests.histories.flows import app
 from tests.support import until
 
@@ -38,7 +38,7 @@ async def opened(folder: Path) -> AsyncGenerator[TemporalExecutor, None]:
         scripted={"file": HERE / "agent_script.yaml"},
         mcp={"servers": {"documents": server}},
     )
-    assert agent_flows.app is app
+    assert agent_flows.app is people_flows.app is app
     app.use(settings)
     async with app.open_executor(worker=True) as executor:
         assert isinstance(executor, TemporalExecutor)
@@ -70,6 +70,18 @@ async def answer_all(executor: TemporalExecutor, handle: TemporalRunHandle, payl
     await handle.result()
 
 
+async def answer_people(executor: TemporalExecutor, handle: TemporalRunHandle, number: int, payloads: dict[str, Any]) -> None:
+    """Answers the `number`th question of each name."""
+    for name, payload in payloads.items():
+        request_id = f"{name}#{number}"
+
+        async def asked(request_id: str = request_id) -> bool:
+            return request_id in {question.request_id for question in (await handle.describe()).pending_inputs}
+
+        await until(asked)
+        await executor.answer_run(handle.id, Answer(request_id=request_id, payload=payload))
+
+
 async def under_way(handle: TemporalRunHandle) -> None:
     async def stepping() -> bool:
         return bool((await handle.describe()).steps)
@@ -96,6 +108,13 @@ async def record(executor: TemporalExecutor) -> None:
     handle = await executor.start_workflow("AgentAsks", "question", workflow_id="AgentAsks.recorded")
     await answer_all(executor, handle, {"human_input": "the red one", "approval": {"approved": True}})
     await keep(executor, handle.id, "AgentAsks")
+    handle = await executor.start_workflow("People", 1, workflow_id="People.recorded")
+    first = await handle.temporal.describe()
+    await answer_people(executor, handle, 1, {"choice": {"colour": "blue"}, "address": True})
+    await answer_people(executor, handle, 2, {"choice": False, "address": {"action": "cancel"}, "left open": "yes"})
+    await handle.result()
+    await keep(executor, handle.id, "People-continued", first.run_id)
+    await keep(executor, handle.id, "People")
 
 
 async def ended(handle: TemporalRunHandle) -> None:

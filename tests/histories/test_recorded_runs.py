@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from mcp_agent.config import Settings
-from tests.histories import agent_flows
+from tests.histories import agent_flows, people_flows
 
 pytestmark = pytest.mark.anyio
 app = agent_flows.app
+assert people_flows.app is app
 FILES = sorted(Path(__file__).parent.glob("*/*.json"))
 
 

@@ -53,6 +53,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from mcp_agent.sockets import KEEP_ALIVE_SECONDS
+
 MODERN = "2026-07-28"
 FORM = {
     "type": "object",
@@ -277,7 +279,9 @@ class Able(Server[Any]):
 @asynccontextmanager
 async def serving(app: Any) -> AsyncGenerator[str, None]:
     """The address of an ASGI app that is served on a free port, in this process."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_ALIVE_SECONDS
+    )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     started = asyncio.Event()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from mcp_agent.config import Settings
-from mcp_agent.observability.logging import Redact, secrets_of
+from mcp_agent.observability.logging import Redact, RunFormatter, secrets_of
 
 
 def record(text: str, *args: object) -> logging.LogRecord:
@@ -39,13 +39,20 @@ def test_a_secret_in_a_traceback_is_masked():
     assert "planted-key" not in logging.Formatter().format(line)
 
 
+def test_a_line_names_the_run_that_has_written_it_once():
+    line, ending = record("counting"), record("run %s failed", "Count.a")
+    line.run_id = ending.run_id = "Count.a"
+    lines = [RunFormatter().format(one) for one in (line, ending, record("ready"))]
+    assert [told.partition("x: ")[2] for told in lines] == ["[Count.a] counting", "run Count.a failed", "ready"]
+
+
 def test_nothing_but_the_protocol_reaches_standard_output():
     program = (
         "import os, subprocess, sys\n"
-        "from mcp_agent.observability.stdio import claim_stdout\n"
-        "wire = claim_stdout()\n"
+        "from mcp_agent.observability.stdio import claim_stdio\n"
+        "wire = claim_stdio()\n"
         "print('stray'); os.write(1, b'raw stray\\n'); subprocess.run(['echo', 'child stray'])\n"
-        "wire.write(b'protocol\\n')\n"
+        "wire.stdout.write(b'protocol\\n')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "protocol\n"

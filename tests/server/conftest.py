@@ -6,6 +6,7 @@ from mcp import Client
 
 from mcp_agent.config import Settings
 from mcp_agent.server.app_server import AgentServer
+from tests.mcp.able_server import serving
 from tests.server import desk
 
 
@@ -28,3 +29,10 @@ async def server() -> AsyncGenerator[AgentServer, None]:
 async def client(server: AgentServer, mode: Any) -> AsyncGenerator[Client, None]:
     async with Client(server.mcp, mode=mode) as connected:
         yield connected
+
+
+@pytest.fixture
+async def url(server: AgentServer) -> AsyncGenerator[str, None]:
+    """The desk's server over streamable HTTP."""
+    async with serving(server.mcp.streamable_http_app()) as base:
+        yield f"{base}/mcp"

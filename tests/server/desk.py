@@ -1,8 +1,10 @@
 """The app whose server the tests talk to."""
 
+import asyncio
 from typing import Any
 
 import anyio
+from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 from pydantic import BaseModel
 
@@ -28,9 +30,9 @@ class Sum(BaseModel):
 def make() -> MCPApp:
     """A new app each time, so that no test sees another's."""
     app = MCPApp(name="desk", description="A desk for tests.")
-    for cls in (Greet, Review, Letters, Fails, Large, Forever, Clash, Writes):
+    for cls in (Greet, Review, Permission, Letters, Fails, Large, Forever, Clash, Writes, Double, Counts):
         app.workflow(cls)
-    for function in (add, shout, model, content, nothing, broken, unserializable, slow):
+    for function in (add, shout, model, content, nothing, broken, unserializable, slow, refuses):
         app.tool(function)
     app.async_tool(later)
     return app
@@ -61,6 +63,44 @@ class Review(Workflow[str]):
         signal = Signal("verdict", payload_type=Verdict, message=f"Is '{text}' good?")
         verdict = await marks.context.executor.signal_bus.wait_for_signal(signal)
         return WorkflowResult(value=f"{verdict.ok} {verdict.reason}".strip())
+
+
+class Double(Workflow[list[str]]):
+    """Asks two things at once."""
+
+    @marks.workflow_run
+    async def run(self) -> WorkflowResult[list[str]]:
+        bus = marks.context.executor.signal_bus
+        first, second = (Signal(name, payload_type=str, message=f"Which {name}?") for name in ("first", "second"))
+        answers = await asyncio.gather(bus.wait_for_signal(first), bus.wait_for_signal(second))
+        return WorkflowResult(value=answers)
+
+
+class Counts(Workflow[int]):
+    """Counts the ticks that it is sent, and says how far it is."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+
+    @workflow.signal
+    def tick(self, times: int = 1) -> None:
+        """So many ticks, one after the other."""
+        for _ in range(times):
+            self.ticks += 1
+            marks.context.report_progress(self.ticks, message=f"tick {self.ticks}")
+
+    @marks.workflow_run
+    async def run(self, until: int) -> WorkflowResult[int]:
+        await workflow.wait_condition(lambda: self.ticks >= until)
+        return WorkflowResult(value=self.ticks)
+
+
+class Permission(Workflow[str]):
+    """Asks a person whether it may."""
+
+    @marks.workflow_run
+    async def run(self) -> str:
+        return (await marks.context.elicit("May I?", Verdict)).action
 
 
 class Letters(Workflow[list[str]]):
@@ -168,6 +208,12 @@ async def slow() -> str:
     """Waits for the newest gate."""
     await GATES[-1].wait()
     return "done"
+
+
+async def refuses() -> str:
+    """Ends in an error of the protocol, once the newest gate is open."""
+    await GATES[-1].wait()
+    raise MCPError(-32001, "no such thing", {"why": "a test"})
 
 
 async def later(text: str) -> str:

@@ -40,7 +40,7 @@ class Slow(Workflow[None]):
     @app.workflow_run
     async def run(self) -> None:
         app.context.report_progress(1, 2, "halfway")
-        await asyncio.sleep(2)
+        await asyncio.sleep(20)
 
 
 @app.tool

@@ -121,16 +121,20 @@ async def folder(temporal: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.promise("specification: Worker Scaling")
-async def test_a_worker_for_production_serves_its_queue_and_stops(folder: Path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+async def test_a_worker_for_production_serves_its_queue_and_stops(folder: Path, ending: signal.Signals):
     quick_start.app.use(Settings(**json.loads((folder / "mcp_agent.config.yaml").read_text())))
     async with program(folder, str(HERE / "worker_scaling_as_written.py")) as worker:
         async with asyncio.timeout(30), quick_start.app.run() as running:
             handle = await running.executor.start_workflow("MyWorkflow", "in production")
             assert (await handle.result()).value == "Processed: in production"
             assert worker.returncode is None
-            worker.send_signal(signal.SIGINT)
+            worker.send_signal(ending)
             _, errors = await worker.communicate()
-        assert errors.decode().splitlines()[-1] == "KeyboardInterrupt"
+        if ending == signal.SIGINT:
+            assert errors.decode().splitlines()[-1] == "KeyboardInterrupt"
+        else:
+            assert (worker.returncode, errors) == (0, b"")
 
 
 @pytest.mark.promise("specification: Worker Scaling")
@@ -140,7 +144,7 @@ async def test_a_worker_keeps_to_the_limits_that_it_is_given(folder: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Temporal warns of fewer threads than activities
         made = await create_temporal_worker_for_app(quick_start.app, task_queue="limited", **limits)
-    kept = made._worker.config()
+    kept = made._workers.served[0].worker.current.config()
     await made.aclose()
     assert made.task_queue == kept.get("task_queue") == "limited"
     names = ("max_concurrent_activities", "max_concurrent_workflow_tasks", "max_cached_workflows")

@@ -7,7 +7,6 @@ import contextvars
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from typing import Any
 
 from mcp_agent.errors import (
@@ -25,14 +24,19 @@ from mcp_agent.executor.asyncio.steps import StepRunner
 from mcp_agent.executor.children import ChildOptions
 from mcp_agent.executor.definition import WorkflowDefinition, input_digest
 from mcp_agent.executor.executor import Executor
-from mcp_agent.executor.payloads import check_size
+from mcp_agent.executor.payloads import check_size, largest_value
+from mcp_agent.executor.priority import ORDINARY, CallerPriority
+from mcp_agent.executor.records import LogPage, Position, TranscriptPage, counted, page_of
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, StartedRun
 from mcp_agent.executor.start_options import IdReusePolicy, SearchAttribute, StartOptions, start_options
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.executor.workflow_task import TaskDefinition
+from mcp_agent.workflows.llm.transcript import RESULT_STEPS, Transcript
 
 REMEMBERED_RUNS = 1_000
+RECORD_BYTES = 64 * 1024 * 1024
+"""What may be held of what happened in runs that have ended; the oldest forget theirs first."""
 
 _Run = InProcessRun | AdoptedRun
 
@@ -47,12 +51,24 @@ class InProcessExecutor(Executor):
 
     def __init__(self, registry: Registry, tasks: Mapping[str, TaskDefinition]) -> None:
         self._registry = registry
-        self._runner = StepRunner(tasks, registry.settings.retry_policies(), lambda: registry.direct_calls(tasks))
+        self._runner = StepRunner(
+            tasks,
+            registry.settings.retry_policies(),
+            lambda: registry.direct_calls(tasks),
+            largest_value(registry.settings.temporal.external_storage),
+            registry.telemetry,
+        )
         self._runs: OrderedDict[str, _Run] = OrderedDict()
+        self._record_sizes: OrderedDict[str, int] = OrderedDict()
+        self._record_bytes = 0
 
     @property
     def engine(self) -> Any:
         return "asyncio"
+
+    @property
+    def kept(self) -> str:
+        return f"Runs are kept until their server ends, and of those that have ended the last {REMEMBERED_RUNS:,}."
 
     # Starting
 
@@ -92,10 +108,16 @@ class InProcessExecutor(Executor):
             there.terminate()
         elif policy == "reject_duplicate" or (policy == "allow_duplicate_failed_only" and state.status == "completed"):
             raise IdempotencyConflict(f"Run `{run_id}` exists and `id_reuse_policy` is `{policy}`.")
-        del self._runs[run_id]
+        self._forget(run_id)
 
     async def start_run(
-        self, definition: WorkflowDefinition, args: Sequence[Any], *, run_id: str, input_digest: str
+        self,
+        definition: WorkflowDefinition,
+        args: Sequence[Any],
+        *,
+        run_id: str,
+        input_digest: str,
+        priority: CallerPriority = ORDINARY,
     ) -> StartedRun:
         there = self._runs.get(run_id)
         if there is not None:
@@ -108,54 +130,79 @@ class InProcessExecutor(Executor):
     def _start(
         self, definition: WorkflowDefinition, args: Sequence[Any], run_id: str, digest: str, options: StartOptions
     ) -> InProcessRun:
-        check_size(args)
+        check_size(args, self._runner.largest)
         # A context of its own: a run must not find the run, step or host of whoever starts it.
         run = contextvars.Context().run(InProcessRun, definition, run_id, digest, self._runner, self, options)
         self._remember(run_id, run)
-        run.start(args)
+        run.start(args, self._runner.telemetry.spans.starting(definition.name, run_id))
         return run
 
-    def adopt(self, workflow: str, run_id: str, task: asyncio.Task[Any]) -> None:
-        """Makes a run of a call that is under way already (a function under `@app.tool` that outlived its wait)."""
-        self._remember(run_id, AdoptedRun(workflow, run_id, task))
+    def adopt(self, run: AdoptedRun) -> None:
+        """Takes in a call that has begun already."""
+        self._remember(run.run_id, run)
 
     def _remember(self, run_id: str, run: _Run) -> None:
         self._runs[run_id] = run
         if len(self._runs) > REMEMBERED_RUNS:
             oldest = next((key for key, run in self._runs.items() if run.closed), None)
             if oldest is not None:
-                del self._runs[oldest]
+                self._forget(oldest)
+
+    def _forget(self, run_id: str) -> None:
+        del self._runs[run_id]
+        self._record_bytes -= self._record_sizes.pop(run_id, 0)
+
+    def ended(self, run: InProcessRun) -> None:
+        """Makes room for the record of a run that has ended."""
+        self._record_sizes[run.info.run_id] = run.record_size
+        self._record_bytes += run.record_size
+        while self._record_bytes > RECORD_BYTES:
+            oldest, size = self._record_sizes.popitem(last=False)
+            self._record_bytes -= size
+            forgetting = self._runs[oldest]
+            if isinstance(forgetting, InProcessRun):
+                forgetting.forget_record()
 
     # Talking to runs
 
     def get_handle(self, workflow_id: str, workflow: str | None = None) -> InProcessHandle:
         return InProcessHandle(self, workflow_id, workflow)
 
+    def knows(self, run_id: str) -> bool:
+        return run_id in self._runs
+
     def run_of(self, run_id: str, workflow: str | None = None) -> _Run:
         """The run itself. Raises NotFound, also for a run of another workflow."""
         run = self._runs.get(run_id)
         if run is None or workflow not in (None, run.workflow):
-            raise NotFound(f"There is no run `{run_id}`.")
+            raise NotFound(f"There is no run `{run_id}`. {self.kept}")
         return run
 
     async def describe_run(self, run_id: str) -> RunState:
         return self.run_of(run_id).state()
 
-    async def wait_run(self, run_id: str, timeout: timedelta) -> RunState:
-        run = self.run_of(run_id)
-        try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                while not run.state().needs_attention:
-                    await run.change()
-        except TimeoutError:
-            return run.state()
-        return run.state()
+    async def watch_run(self, run_id: str, *, started: bool = False) -> AsyncGenerator[RunState, None]:
+        run, told = self.run_of(run_id), None
+        while True:
+            state = run.state()
+            if state.news != told:
+                told = state.news
+                yield state  # meanwhile it may have changed: it is read again before anything is waited for
+            elif state.closed:
+                return
+            else:
+                await run.change()
 
     async def answer_run(self, run_id: str, answer: Answer) -> Receipt:
         run = self.run_of(run_id)
         if not isinstance(run, InProcessRun):
             raise AlreadyClosed(f"Run `{run_id}` is a function call: it takes no answers.")
         return _late(run, answer) if run.closed else run.answer(answer)
+
+    async def note_refusal(self, run_id: str, request_id: str, problem: str) -> None:
+        run = self.run_of(run_id)
+        if isinstance(run, InProcessRun) and not run.closed:
+            run.note_refusal(request_id, problem)
 
     async def signal_run(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
         run = self.run_of(run_id)
@@ -172,12 +219,19 @@ class InProcessExecutor(Executor):
     async def list_runs(self, which: RunFilter) -> RunPage:
         states = [run.state() for run in reversed(self._runs.values())]
         states.sort(key=lambda state: (state.closed_at is None, state.closed_at or state.started_at), reverse=True)
-        wanted = [
-            s for s in states if (not which.workflows or s.workflow in which.workflows) and which.status in (None, s.status)
-        ]
+        wanted = [s for s in states if _is_wanted(s, which)]
         first = _position(which.cursor)
         last = first + which.limit
         return RunPage(tuple(wanted[first:last]), str(last) if last < len(wanted) else None)
+
+    async def run_log(self, run_id: str, cursor: str | None = None) -> LogPage:
+        return await self.run_of(run_id).record.page(run_id, cursor)
+
+    async def run_transcript(self, run_id: str, cursor: str | None = None) -> TranscriptPage:
+        run, begin = self.run_of(run_id), Position.read(run_id, cursor)
+        transcript = Transcript(RESULT_STEPS)
+        entries = counted(transcript.entries(run.told(*transcript.steps)), begin)
+        return await page_of(run_id, entries, run.record.missing)
 
     async def aclose(self) -> None:
         """Cancels what still runs and waits for it."""
@@ -233,6 +287,11 @@ class InProcessHandle:
 
     async def describe(self) -> RunState:
         return self._executor.run_of(self._run_id, self._workflow).state()
+
+
+def _is_wanted(state: RunState, which: RunFilter) -> bool:
+    known = not which.workflows or state.workflow in which.workflows
+    return known and which.status in (None, state.status) and state.run_id.startswith(which.prefix)
 
 
 def _position(cursor: str | None) -> int:

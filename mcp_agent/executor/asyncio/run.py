@@ -8,7 +8,7 @@ import logging
 import random
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from mcp_agent.errors import (
 )
 from mcp_agent.executor import runtime
 from mcp_agent.executor.asyncio.children import InProcessChild
+from mcp_agent.executor.asyncio.recording import Recording
 from mcp_agent.executor.asyncio.stepping import owner
 from mcp_agent.executor.asyncio.steps import StepJournal, StepRunner
 from mcp_agent.executor.children import ChildOptions, ParentClosePolicy
@@ -30,11 +31,14 @@ from mcp_agent.executor.continuing import ContinueAsNew
 from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure, termination
 from mcp_agent.executor.handlers import Handler, typed_arguments
+from mcp_agent.executor.lines import KeepingLogger
 from mcp_agent.executor.payloads import decode, encode, reading, round_trip
+from mcp_agent.executor.records import StepTold, answered
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
 from mcp_agent.executor.start_options import StartOptions
 from mcp_agent.executor.steps import StepCall
 from mcp_agent.executor.workflow import WorkflowResult
+from mcp_agent.observability.metrics import RUNS_STARTED, Metrics
 
 logger = logging.getLogger("mcp_agent.workflow")
 _PLAIN = WorkflowResult[Any]
@@ -46,6 +50,9 @@ class Siblings(Protocol):
     def start_child(self, parent: InProcessRun, workflow: str, args: Sequence[Any], options: ChildOptions) -> InProcessRun: ...
 
     async def signal_run(self, run_id: str, signal: str, args: Sequence[Any]) -> None: ...
+
+    def ended(self, run: InProcessRun) -> None:
+        """Told when a run has ended."""
 
 
 class InProcessRun(runtime.WorkflowRuntime):
@@ -69,10 +76,12 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._clocks: list[asyncio.TimerHandle] = []
         loop = asyncio.get_running_loop()
         self._info = runtime.RunInfo(run_id, definition.name, run_id)
-        self._logger = logging.LoggerAdapter(logger, {"run_id": run_id, "workflow": definition.name})
+        self.record = Recording()
+        adapter = logging.LoggerAdapter(logger, {"run_id": run_id, "workflow": definition.name})
+        self._logger = KeepingLogger(adapter, self.record.line)
         self._runner = runner
         self._loop = loop
-        self._journal = StepJournal()
+        self._journal = StepJournal(note=self.record.add)
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._handlers: set[asyncio.Task[Any]] = set()
         self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
@@ -87,6 +96,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         self._failure: RunFailure | None = None
         self._handler_error: Exception | None = None
         self.cancel_requested = False
+        self.at_end: Callable[[], None] = lambda: None
         self._context = contextvars.copy_context()
         self._context.run(self._enter)
 
@@ -96,17 +106,25 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     # Its life
 
-    def start(self, args: Sequence[Any]) -> None:
-        """Begins to run with arguments that `definition.bind` made."""
+    def start(self, args: Sequence[Any], parent: Any = None) -> None:
+        """Begins to run with arguments that `definition.bind` made. `parent` is the span that it belongs to."""
+        self.record.note("started", name=self._info.workflow)
         limits = [limit for limit in (self._options.execution_timeout, self._options.run_timeout) if limit is not None]
         if limits:
             self._clocks.append(self._loop.call_later(min(limits).total_seconds(), self._time_out))
-        self._task = self._loop.create_task(self._main(list(args)), context=self._context)
+        self.metrics.add(RUNS_STARTED, workflow=self.workflow)
+        self._task = self._loop.create_task(self._traced(list(args), parent), context=self._context)
         self._task.add_done_callback(self._note_end)
 
     def _note_end(self, _: asyncio.Task[None]) -> None:
         if not self.closed:  # cancelled before its first step
             self._end_cancelled()
+
+    async def _traced(self, args: list[Any], parent: Any) -> None:
+        with self._runner.telemetry.spans.run(self.workflow, self._info.run_id, parent) as span:
+            await self._main(args)
+            if self._failure is not None:
+                span.failed(self._failure.code)
 
     async def _main(self, args: list[Any]) -> None:
         try:
@@ -116,7 +134,7 @@ class InProcessRun(runtime.WorkflowRuntime):
                 result = self.concluded(await self._run_through(args))
             finally:
                 await self._settle()
-            stored = encode(result, f"The result of `{self.definition.name}`")
+            stored = encode(result, f"The result of `{self.definition.name}`", self._runner.largest)
             with reading(f"The result of `{self.definition.name}`"):
                 self._result = decode(stored, self.definition.result_type)
             self._plain = decode(stored, _PLAIN)
@@ -140,7 +158,21 @@ class InProcessRun(runtime.WorkflowRuntime):
                     return await self.definition.run(self._object, *typed)
             except ContinueAsNew as again:
                 await self.wait_condition(self.all_handlers_finished)
+                self._leave_behind()
                 args = self.definition.bind_positional(again.new_args)
+                self.record.note("continued", name=self._info.workflow)
+
+    def _leave_behind(self) -> None:
+        """Ends what belongs to the run that is continued: what it still asks, and the tasks that it has left."""
+        self.progress = None
+        self.mailbox.withdraw(self.now())
+        self._cancel_left()
+        self.publish()
+
+    def _cancel_left(self) -> None:
+        for task in list(self._tasks):
+            if task is not self._task:
+                task.cancel()
 
     async def _settle(self) -> None:
         """Waits for children that were cancelled: `asyncio.gather` gives up before they have cleaned up."""
@@ -179,11 +211,12 @@ class InProcessRun(runtime.WorkflowRuntime):
                 child.terminate()
             elif policy == "request_cancel":
                 child.cancel()
-        for task in list(self._tasks):  # what `run` has left behind
-            if task is not self._task:
-                task.cancel()
+        self._cancel_left()
         self._conditions.clear()
-        self._journal = StepJournal()
+        self.record.ended(self.state())
+        self.measure_end(status, self._closed - self._started)
+        self._siblings.ended(self)
+        self.at_end()
         self._changed()
 
     @property
@@ -201,6 +234,7 @@ class InProcessRun(runtime.WorkflowRuntime):
     def cancel(self) -> None:
         if self._task is not None and not self.closed and not self.cancel_requested:
             self.cancel_requested = True
+            self.record.note("cancel_requested")
             self._task.cancel()
 
     def terminate(self, reason: str | None = None) -> None:
@@ -229,7 +263,7 @@ class InProcessRun(runtime.WorkflowRuntime):
             metadata={} if self._plain is None else self._plain.metadata,
             error=self._failure,
             pending_inputs=() if self.closed else tuple(state.pending_inputs),
-            steps=self._journal.under_way(),
+            steps=() if self.closed else self._journal.under_way(),
             progress=state.progress,
             usage=state.usage,
             memo=dict(self._options.memo),
@@ -237,6 +271,20 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     def result(self) -> WorkflowResult[Any] | None:
         return self._result
+
+    def told(self, *steps: str) -> AsyncIterator[StepTold]:
+        """The steps of these names."""
+        return self._journal.told(*steps)
+
+    @property
+    def record_size(self) -> int:
+        """About how many bytes are held of what happened."""
+        return self.record.size + self._journal.size
+
+    def forget_record(self) -> None:
+        """Makes room for others, after the run's end."""
+        self.record.forget()
+        self._journal = StepJournal()
 
     async def change(self) -> None:
         """Waits until `state()` may have changed."""
@@ -251,9 +299,14 @@ class InProcessRun(runtime.WorkflowRuntime):
 
     def answer(self, answer: Answer) -> Receipt:
         receipt = self.mailbox.accept(answer)
+        self.record.add(answered(answer, datetime.now(UTC)))
         self.wake()
         self._changed()
         return receipt
+
+    def note_refusal(self, request_id: str, problem: str) -> None:
+        self.mailbox.note_refusal(request_id, problem)
+        self.publish()
 
     def signal(self, name: str, args: Sequence[Any]) -> None:
         """Calls the handler for `name`, or keeps the signal for who waits for it. Raises AlreadyClosed."""
@@ -261,6 +314,7 @@ class InProcessRun(runtime.WorkflowRuntime):
             raise AlreadyClosed(f"Run `{self._info.run_id}` has ended: it takes no more signals.")
         handler = self.definition.handler("signal", name, dynamic=True)
         sent = [round_trip(arg, None, f"An argument of signal `{name}`") for arg in args]
+        self.record.note("signal_received", name=name)
         if handler is not None:
             self._spawn(self._signal(handler, [name, sent] if handler.name is None else typed_arguments(handler, sent)))
         else:
@@ -329,6 +383,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         if handler.validator is not None:
             with contained():
                 handler.validator(self._object, *args)
+        self.record.note("update_received", name=handler.name)
         return round_trip(await self._call(handler, args), None, f"The answer of update `{handler.name}`")
 
     def _handler(self, kind: str, name: str) -> Handler:
@@ -345,7 +400,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         return self._info
 
     @property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+    def logger(self) -> KeepingLogger:
         return self._logger
 
     def now(self) -> datetime:
@@ -365,7 +420,8 @@ class InProcessRun(runtime.WorkflowRuntime):
         return False
 
     async def sleep(self, duration: timedelta) -> None:
-        await asyncio.sleep(duration.total_seconds())
+        with self.record.timer(duration):
+            await asyncio.sleep(duration.total_seconds())
 
     async def wait_condition(self, condition: Callable[[], bool], timeout: timedelta | None = None) -> None:
         if condition():
@@ -404,6 +460,7 @@ class InProcessRun(runtime.WorkflowRuntime):
         return await self._runner.run(call, self._journal, self._info, self._changed)
 
     def publish(self, *, failed: bool = False) -> None:
+        self.record.published(self.public_state(failed=failed))
         self._changed()
 
     def get_version(self, change_id: str, minimum: int, maximum: int) -> int:
@@ -415,17 +472,26 @@ class InProcessRun(runtime.WorkflowRuntime):
     async def start_child(self, name: str, args: Sequence[Any], options: ChildOptions, result_type: Any) -> InProcessChild:
         child = self._siblings.start_child(self, name, args, options)
         self._children.append((child, options.parent_close_policy))
+        self.record.note("child_started", name=child.workflow, id=child.info.run_id)
+        child.at_end = lambda: self._note_child(child)
         return InProcessChild(child)
 
+    def _note_child(self, child: InProcessRun) -> None:
+        state = child.state()
+        message = None if state.error is None else state.error.message
+        self.record.note("child_ended", name=child.workflow, id=state.run_id, status=state.status, message=message)
+
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
+        self.record.note("signal_sent", name=name, id=run_id)
         try:
             await self._siblings.signal_run(run_id, name, args)
             await asyncio.sleep(0)  # on Temporal too a signal takes until after the next wait
         except CallError as error:
             raise WorkflowApplicationError(str(error), type="NotFound", non_retryable=True) from None
 
-    def record_metric(self, name: str, value: float, attributes: Mapping[str, str | int | float | bool]) -> None:
-        logger.debug("metric %s=%s %s", name, value, dict(attributes))
+    @property
+    def metrics(self) -> Metrics:
+        return self._runner.telemetry.metrics
 
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, RunCancelledError | StepCancelledError)

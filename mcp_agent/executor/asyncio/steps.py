@@ -6,38 +6,57 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self
 
 from mcp_agent.errors import StepCancelledError, StepTimeoutError, WorkflowApplicationError
 from mcp_agent.executor import runtime, step_context
 from mcp_agent.executor.asyncio.stepping import owner
 from mcp_agent.executor.failures import as_step_failure, contained, in_thread
-from mcp_agent.executor.payloads import decode, encode, reading
+from mcp_agent.executor.payloads import PAYLOAD_LIMIT, decode, encode, reading
+from mcp_agent.executor.records import Happened, LogEntry, StepTold
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike, delay_before
 from mcp_agent.executor.runs import StepState, partial_text_of, progress_of
 from mcp_agent.executor.scoped import Scoped
 from mcp_agent.executor.steps import DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.workflow_task import TaskDefinition
+from mcp_agent.observability.telemetry import Telemetry, attempt_outcome
+
+RECORD_SIZE = 1_000
+"""Bytes that the record of a step takes beyond its values, about."""
 
 
 @dataclass(slots=True)
 class StepRecord:
-    """A step that a run made: what Temporal's history would hold of it."""
+    """A step that a run made: what Temporal's history would hold of it.
+
+    `told` is called, in whichever thread the step is, when a heartbeat tells what others wait for.
+    """
 
     name: str
     arguments: list[bytes]
     state: StepState
+    number: int = 1
+    asked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    begun_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    done_at: datetime | None = None
     result: bytes | None = None
-    done: bool = False
     heartbeat: tuple[Any, ...] = ()
+    told: Callable[[], Any] = lambda: None
+
+    def entry(self, what: Happened, error: BaseException | None = None, **about: Any) -> LogEntry:
+        """What happens to it now."""
+        message = f"{error.type}: {error.message}" if isinstance(error, WorkflowApplicationError) else None
+        return LogEntry(at=datetime.now(UTC), what=what, name=self.name, id=str(self.number), message=message, **about)
 
     def keep_heartbeat(self, *details: Any) -> None:
         self.heartbeat = details
         told = {"partial_text": partial_text_of(details), "progress": progress_of(details)}
         if told != {"partial_text": self.state.partial_text, "progress": self.state.progress}:
             self.state = self.state.model_copy(update=told)
+            self.told()
 
 
 @dataclass(slots=True)
@@ -45,6 +64,37 @@ class StepJournal:
     """The steps of one run, in the order in which they began. Satisfies `StepHistory`."""
 
     records: list[StepRecord] = field(default_factory=list[StepRecord])
+    note: Callable[[LogEntry], None] = lambda entry: None
+
+    def begin(self, name: str, arguments: list[bytes]) -> StepRecord:
+        """A step is asked for."""
+        record = StepRecord(name, arguments, StepState(name=name), number=len(self.records) + 1)
+        self.records.append(record)
+        self.note(record.entry("step_scheduled"))
+        return record
+
+    def end(self, record: StepRecord, error: BaseException | None = None) -> None:
+        """A step has a result, or ends with an error for good."""
+        record.done_at = datetime.now(UTC)
+        seconds = (record.done_at - record.begun_at).total_seconds()
+        self.note(record.entry(_ending(error), error, attempt=record.state.attempt, seconds=seconds))
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it holds."""
+        return sum(RECORD_SIZE + len(record.result or b"") + sum(map(len, record.arguments)) for record in self.records)
+
+    async def told(self, *steps: str) -> AsyncIterator[StepTold]:
+        """The steps of these names, in the order in which they were asked for and had a result."""
+        told: list[StepTold] = []
+        for record in self.records:
+            if record.name in steps:
+                asked = StepTold(record.asked_at, record.name, record.arguments[0])
+                told.append(asked)
+                if record.result is not None and record.done_at is not None:
+                    told.append(replace(asked, at=record.done_at, result=record.result))
+        for one in sorted(told, key=lambda one: one.at):
+            yield one
 
     async def completed(self, *steps: str) -> AsyncIterator[tuple[str, bytes, bytes]]:
         for record in self.records:
@@ -57,7 +107,15 @@ class StepJournal:
                 yield record.arguments[0]
 
     def under_way(self) -> tuple[StepState, ...]:
-        return tuple(record.state for record in self.records if not record.done)
+        return tuple(record.state for record in self.records if record.done_at is None)
+
+
+def _ending(error: BaseException | None) -> Happened:
+    if error is None:
+        return "step_completed"
+    if isinstance(error, asyncio.CancelledError | StepCancelledError):
+        return "step_cancelled"
+    return "step_timed_out" if isinstance(error, StepTimeoutError) else "step_failed"
 
 
 class StepRunner:
@@ -67,6 +125,8 @@ class StepRunner:
         tasks: The app's tasks and the framework's own steps, by name.
         policies: The configured retry policies.
         around: What each attempt is run in.
+        largest: The most bytes that one value may have.
+        telemetry: What attempts are measured and traced with.
     """
 
     def __init__(
@@ -74,10 +134,14 @@ class StepRunner:
         tasks: Mapping[str, TaskDefinition],
         policies: RetryPolicies,
         around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        largest: int = PAYLOAD_LIMIT,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self.largest = largest
         self._tasks = tasks
         self._policies = policies
         self._around = around
+        self.telemetry = telemetry or Telemetry()
 
     async def run(self, call: StepCall, journal: StepJournal, info: runtime.RunInfo, changed: Callable[[], None]) -> Any:
         """One call with all its attempts. Raises WorkflowApplicationError or StepTimeoutError."""
@@ -89,14 +153,17 @@ class StepRunner:
                 non_retryable=True,
             )
         what = f"An argument of step `{call.name}`"
-        record = StepRecord(call.name, [encode(arg, what) for arg in call.args], StepState(name=call.name))
-        journal.records.append(record)
+        record = journal.begin(call.name, [encode(arg, what, self.largest) for arg in call.args])
+        record.told = partial(asyncio.get_running_loop().call_soon_threadsafe, changed)
         changed()
         try:
             async with _total_time(call) as time:
                 record.result = await self._attempts(task, call, record, journal, info, changed, time)
+            journal.end(record)
+        except BaseException as error:
+            journal.end(record, error)
+            raise
         finally:
-            record.done = True
             changed()
         with reading(f"The result of step `{call.name}`"):
             return decode(record.result, call.result_type)
@@ -112,11 +179,17 @@ class StepRunner:
         time: _total_time,
     ) -> bytes:
         policy = self._policies.of(call.name, call.options.retry_policy)
+        telemetry, parent = self.telemetry, self.telemetry.spans.scheduling(call.name)
         attempt = 0
         while True:
             attempt += 1
+            record.begun_at = datetime.now(UTC)
             try:
-                return await self._attempt(task, call, record, journal, info, attempt)
+                with (
+                    telemetry.spans.attempt(call.name, info.run_id, attempt, parent),
+                    telemetry.attempt(info.workflow, call.name, attempt_outcome),
+                ):
+                    return await self._attempt(task, call, record, journal, info, attempt)
             except Exception as error:
                 failure = as_step_failure(error)
                 if _is_final(failure, policy, attempt):
@@ -124,6 +197,7 @@ class StepRunner:
                 delay = failure.next_retry_delay or delay_before(policy, attempt + 1)
                 if time.over_in(delay):
                     raise failure from error
+                journal.note(record.entry("step_attempt_failed", failure, attempt=attempt))
                 record.state = StepState(
                     name=call.name,
                     attempt=attempt + 1,
@@ -163,7 +237,7 @@ class StepRunner:
             raise StepTimeoutError(
                 f"Step `{call.name}` took longer than {limit.total_seconds():g} s.", type="TimeoutError"
             ) from None
-        return encode(result, f"The result of step `{call.name}`")
+        return encode(result, f"The result of step `{call.name}`", self.largest)
 
 
 async def _call(function: Callable[..., Any], args: list[Any]) -> Any:

@@ -22,6 +22,11 @@ class Changes:
         """Called by the worker's threads."""
         self._loop.call_soon_threadsafe(self._wake, run_id)
 
+    @property
+    def watched(self) -> int:
+        """How many runs are watched."""
+        return len(self._watchers)
+
     def _wake(self, run_id: str) -> None:
         for event in self._watchers.get(run_id, ()):
             event.set()

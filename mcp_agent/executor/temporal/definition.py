@@ -20,8 +20,9 @@ from temporalio.exceptions import ApplicationError
 from mcp_agent.executor.handlers import MARK, Handler, mark
 from mcp_agent.executor.method_steps import is_step_method, own_methods, step_name
 from mcp_agent.executor.runtime import current_or_none
+from mcp_agent.executor.temporal.behaviors import BEHAVIORS
 from mcp_agent.executor.temporal.clock import give_workflow_time
-from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, Workflow
+from mcp_agent.executor.workflow import NAME_MARK, RUN_MARK, VERSIONING_MARK, Workflow
 
 _INIT_ERROR = "__mcp_agent_init_error__"
 _ATTRIBUTE = "__temporal_workflow_definition"
@@ -70,7 +71,7 @@ def define(cls: type, name: str) -> None:
                 _decorate(base, attribute, marks[MARK])
             elif is_step_method(member):
                 _let_execute(base, member)
-    temporalio.workflow.defn(name=name)(cls)
+    temporalio.workflow.defn(name=name, versioning_behavior=BEHAVIORS[vars(cls).get(VERSIONING_MARK)])(cls)
     if temporalio.workflow.unsafe.in_sandbox():
         _keep_error_of_init(cls)
     give_workflow_time(cls)

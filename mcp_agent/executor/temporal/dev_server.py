@@ -26,12 +26,13 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from mcp_agent.errors import EngineUnavailable
+from mcp_agent.executor.data_dir import DATA_VARIABLE as DATA_VARIABLE
+from mcp_agent.executor.data_dir import data_dir as data_dir
 from mcp_agent.executor.temporal.locks import Kind, is_held, locked
 
 Report = Callable[[str], None]
 
 GRACE_VARIABLE = "MCP_AGENT_KEEPER_GRACE_SECONDS"
-DATA_VARIABLE = "MCP_AGENT_DATA_DIR"
 STARTS_WITHIN = 40.0
 ANSWERS_WITHIN = 5.0
 LOOK = 0.05  # between processes there is no event to wait for, only locks and files to look at
@@ -51,36 +52,6 @@ class DevServer:
     ui_url: str
     keeper_pid: int
     server_pid: int
-
-
-def data_dir(configured: Path | None = None) -> Path:
-    """The folder of the embedded server, made with access for its owner only.
-
-    Args:
-        configured: `temporal.data_dir`; without it the variable MCP_AGENT_DATA_DIR, else the user's data folder.
-
-    Raises:
-        EngineUnavailable: The folder cannot be made, or is another user's.
-    """
-    if configured is None:
-        configured = Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else _platform_dir()
-    try:
-        folder = configured.expanduser().resolve()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
-    except (OSError, RuntimeError) as error:
-        raise EngineUnavailable(
-            f"The data folder `{configured}` of the embedded Temporal cannot be used ({error}): set `temporal.data_dir`."
-        ) from error
-    return folder
-
-
-def _platform_dir() -> Path:
-    if sys.platform == "darwin":
-        base = Path("~/Library/Application Support")
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
-    return base / "durable-mcp-agent"
 
 
 @asynccontextmanager
@@ -122,7 +93,7 @@ def stop(folder: Path) -> bool:
 def run_page(ui_url: str, namespace: str, workflow_id: str, run_id: str) -> str:
     """The address of a run's page. `run_id` is Temporal's own, not the public one."""
     names = [quote(name, safe="") for name in (namespace, workflow_id, run_id)]
-    return f"{ui_url}/namespaces/{names[0]}/workflows/{names[1]}/{names[2]}/history"
+    return f"{ui_url.rstrip('/')}/namespaces/{names[0]}/workflows/{names[1]}/{names[2]}/history"
 
 
 async def _found_or_started(folder: Path, binary: Path, report: Report) -> DevServer:

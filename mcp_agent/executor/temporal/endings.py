@@ -63,7 +63,7 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 async def failure_text(converter: DataConverter, failure: Failure) -> str:
-    """The message of a failure as Temporal stores it. Raises EncryptionError."""
+    """The message of a failure as Temporal stores it. Raises UnreadablePayload."""
     if not failure.HasField("encoded_attributes"):
         return failure.message
     readable = Failure()
@@ -73,7 +73,7 @@ async def failure_text(converter: DataConverter, failure: Failure) -> str:
 
 
 async def named_failure_text(converter: DataConverter, failure: Failure) -> str:
-    """As `failure_text`, with the error's type before it where it has one. Raises EncryptionError."""
+    """As `failure_text`, with the error's type before it where it has one. Raises UnreadablePayload."""
     name = failure.application_failure_info.type
     text = await failure_text(converter, failure)
     return f"{name}: {text}" if name else text

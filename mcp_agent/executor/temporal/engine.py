@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
@@ -13,51 +13,54 @@ from temporalio.client import Client
 
 from mcp_agent.activities.builtin import app_tasks
 from mcp_agent.executor.registry import Registry
+from mcp_agent.executor.temporal.calls import reaching
 from mcp_agent.executor.temporal.changes import Changes
 from mcp_agent.executor.temporal.connection import Connection, open_connection
 from mcp_agent.executor.temporal.executor import TemporalExecutor
 from mcp_agent.executor.temporal.search_attributes import own_attributes
-from mcp_agent.executor.temporal.versioning import Deployment
-from mcp_agent.executor.temporal.worker import deployment_of, make_worker
+from mcp_agent.executor.temporal.worker import make_workers
+from mcp_agent.executor.temporal.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_executor(registry: Registry, *, worker: bool = False) -> AsyncGenerator[TemporalExecutor, None]:
+async def open_executor(registry: Registry, *, worker: bool | Collection[str] = False) -> AsyncGenerator[TemporalExecutor, None]:
     """The engine for one app until the block ends. The runs go on after that, wherever a worker serves them.
 
     Args:
         registry: The app.
-        worker: Also serve the app's runs in this process.
+        worker: Also serve the app's runs in this process; or only these of its queues, by their names in `temporal.queues`,
+            with `workflows` for that of the workflows.
 
     Raises:
         EngineUnavailable: Temporal cannot be reached or started.
+        ConfigError: There is no such queue, or the configuration asks for what cannot be had.
     """
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(open_connection(registry))
         retention = await _retention(connection.client)
         attributes = await own_attributes(connection.client, add=connection.embedded)
         if not worker or not registry.workflows:
-            yield TemporalExecutor(registry, connection, None, retention, attributes)
+            yield TemporalExecutor(registry, connection, retention, attributes)
             return
-        changes, deployment = Changes(), deployment_of(connection, registry)
-        await stack.enter_async_context(_worker(registry, connection, changes, deployment))
-        yield TemporalExecutor(registry, connection, changes, retention, attributes, takes_starts=deployment is None)
+        changes = Changes()
+        workers = await stack.enter_async_context(_workers(registry, connection, changes, None if worker is True else worker))
+        yield TemporalExecutor(registry, connection, retention, attributes, workers, changes)
 
 
 @asynccontextmanager
-async def _worker(
-    registry: Registry, connection: Connection, changes: Changes, deployment: Deployment | None
-) -> AsyncGenerator[None, None]:
+async def _workers(
+    registry: Registry, connection: Connection, changes: Changes, queues: Collection[str] | None
+) -> AsyncGenerator[Workers, None]:
     async with app_tasks(registry) as tasks:
-        made = make_worker(connection, registry, tasks, deployment=deployment, changed=changes.hint)
-        running = asyncio.create_task(made.run(), name="temporal-worker")
+        made = make_workers(connection, registry, tasks, queues=queues, changed=changes.hint)
+        running = asyncio.create_task(made.run(), name="temporal-workers")
         running.add_done_callback(_note_end)
         try:
-            yield
+            yield made
         finally:
-            await made.shutdown()
+            made.shutdown()
             await asyncio.gather(running, return_exceptions=True)
 
 
@@ -67,5 +70,8 @@ def _note_end(running: asyncio.Task[None]) -> None:
 
 
 async def _retention(client: Client) -> timedelta:
-    answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    async with reaching(f"namespace `{client.namespace}`"):
+        answer = await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace), retry=True
+        )
     return answer.config.workflow_execution_retention_ttl.ToTimedelta()

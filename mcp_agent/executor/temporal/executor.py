@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from mcp_agent.errors import EngineUnavailable, IdempotencyConflict, InvalidArguments, NotFound
+from mcp_agent.errors import IdempotencyConflict, InvalidArguments, NotFound
 from mcp_agent.executor.definition import WorkflowDefinition, input_digest
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.handlers import HandlerKind, typed_arguments
-from mcp_agent.executor.payloads import check_size
+from mcp_agent.executor.payloads import check_size, largest_value
+from mcp_agent.executor.priority import ORDINARY, CallerPriority
+from mcp_agent.executor.records import LogPage, TranscriptPage
 from mcp_agent.executor.registry import Registry, find_workflow, new_run_id
 from mcp_agent.executor.runs import Answer, Receipt, RunFilter, RunPage, RunState, RunStatus, StartedRun
 from mcp_agent.executor.schedules import ScheduleHandle, ScheduleState, ScheduleTimes
@@ -31,19 +34,26 @@ from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.connection import Connection
 from mcp_agent.executor.temporal.dev_server import run_page
 from mcp_agent.executor.temporal.handle import TemporalRunHandle
+from mcp_agent.executor.temporal.health import client_health
 from mcp_agent.executor.temporal.limits import TASK_TIMEOUT
 from mcp_agent.executor.temporal.names import RUN_MEMO
+from mcp_agent.executor.temporal.placing import Placing
+from mcp_agent.executor.temporal.recording import Recording
 from mcp_agent.executor.temporal.schedules import TemporalSchedules
 from mcp_agent.executor.temporal.search_attributes import OwnAttributes
 from mcp_agent.executor.temporal.talking import Talking
+from mcp_agent.executor.temporal.unserved import unserved
+from mcp_agent.executor.temporal.untaken import UntakenSteps
+from mcp_agent.executor.temporal.workers import Workers
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
+from mcp_agent.observability.health import Health
 
 logger = logging.getLogger(__name__)
 
-START_ATTEMPTS = 3
 UNSERVED_CHECK = 0.3  # seconds; most runs have ended by then
-FIRST_LOOK = 0.05
-LONGEST_LOOK = 1.0
+FIRST_LOOK = 0.1
+LONGEST_LOOK = 0.25
+LOOKS_PER_SECOND = 200  # at most, at all runs together that are watched here
 AFTER_HINT = 0.02
 _REUSE = {
     "allow_duplicate": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -68,36 +78,47 @@ class TemporalExecutor(Executor):
     """Args:
     registry: The app.
     connection: Where its runs live.
-    changes: Hints of a worker in this process; `None` without one.
     retention: How long Temporal keeps closed runs.
     attributes: What runs are searched by.
-    takes_starts: Whether the worker in this process begins runs that are started here without being handed them: where
-        workers have builds, that would make the code of a run depend on who starts it.
+    workers: Those in this process.
+    changes: Their hints.
     """
 
     def __init__(
         self,
         registry: Registry,
         connection: Connection,
-        changes: Changes | None,
         retention: timedelta,
         attributes: OwnAttributes,
-        takes_starts: bool = False,
+        workers: Workers | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self._registry = registry
         self._client = connection.client
         self._queue = connection.task_queue
         self._ui_url = connection.ui_url
-        self._changes = changes
+        self._workers = workers
+        self._served_here = frozenset(workers.task_queues.values() if workers is not None else ())
+        self._changes = changes or Changes()
         self._retention = retention
         self._attributes = attributes
-        self._takes_starts = takes_starts
-        self._talking = Talking(connection.client, self.describe_run)
-        self._schedules = TemporalSchedules(connection.client, registry.name, connection.task_queue, attributes)
+        # A worker in this process begins runs that are started here without being handed them; where workers have builds, that
+        # would make the code of a run depend on who starts it.
+        self._takes_starts = self._queue in self._served_here and registry.settings.temporal.versioning is None
+        self._priorities = Placing.of(registry).priorities
+        self._largest = largest_value(registry.settings.temporal.external_storage)
+        self._untaken = UntakenSteps(connection.client, self._served_here)
+        self._talking = Talking(connection.client, self.describe_run, self._largest)
+        self._recording = Recording(connection.client)
+        self._schedules = TemporalSchedules(connection.client, registry.name, connection.task_queue, attributes, self._priorities)
 
     @property
     def engine(self) -> Any:
         return "temporal"
+
+    @property
+    def kept(self) -> str:
+        return f"A run is forgotten {_in_words(self._retention)} after it has ended."
 
     @property
     def client(self) -> Client:
@@ -136,6 +157,7 @@ class TemporalExecutor(Executor):
                     task_timeout=options.task_timeout,
                     start_delay=options.start_delay,
                     search_attributes=self._attributes.of(name, options.search_attributes),
+                    priority=Priority(priority_key=options.priority or self._priorities.of(name)),
                 )
         except WorkflowAlreadyStartedError:
             raise IdempotencyConflict(
@@ -165,7 +187,7 @@ class TemporalExecutor(Executor):
     ) -> ScheduleHandle:
         times = ScheduleTimes(every=every, cron=cron, time_zone=time_zone)
         name, bound = self._bind(workflow, args)
-        check_size(bound)
+        check_size(bound, self._largest)
         return await self._schedules.create(schedule_id, name, bound, times)
 
     def get_schedule(self, schedule_id: str) -> ScheduleHandle:
@@ -177,36 +199,36 @@ class TemporalExecutor(Executor):
     # Starting, for the server
 
     async def start_run(
-        self, definition: WorkflowDefinition, args: Sequence[Any], *, run_id: str, input_digest: str
+        self,
+        definition: WorkflowDefinition,
+        args: Sequence[Any],
+        *,
+        run_id: str,
+        input_digest: str,
+        priority: CallerPriority = ORDINARY,
     ) -> StartedRun:
-        for attempt in range(1, START_ATTEMPTS + 1):
-            try:
-                async with reaching_run(run_id):
-                    await self._start(
-                        definition.name,
-                        args,
-                        run_id,
-                        input_digest,
-                        {},
-                        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                        search_attributes=self._attributes.of(definition.name),
-                    )
-            except WorkflowAlreadyStartedError:
-                await self._check_same_input(run_id, input_digest)
-                # A start that seemed to fail may have been taken: then the run that is there is this call's own.
-                return StartedRun(run_id, existing=attempt == 1)
-            except EngineUnavailable:
-                if attempt == START_ATTEMPTS:
-                    raise
-            else:
-                return StartedRun(run_id, existing=False)
-        raise AssertionError("unreachable")
+        try:
+            async with reaching_run(run_id):
+                await self._start(
+                    definition.name,
+                    args,
+                    run_id,
+                    input_digest,
+                    {},
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    search_attributes=self._attributes.of(definition.name),
+                    priority=self._priority(run_id, definition.name, priority),
+                )
+        except WorkflowAlreadyStartedError:
+            await self._check_same_input(run_id, input_digest)
+            return StartedRun(run_id, existing=True)
+        return StartedRun(run_id, existing=False)
 
     async def _start(
         self, name: str, args: Sequence[Any], run_id: str, digest: str, memo: Mapping[str, Any], **options: Any
     ) -> None:
-        check_size(args)
+        check_size(args, self._largest)
         options["task_timeout"] = options.get("task_timeout") or TASK_TIMEOUT
         eager = self._takes_starts and options.get("start_delay") is None
         await self._client.start_workflow(
@@ -218,6 +240,14 @@ class TemporalExecutor(Executor):
             request_eager_start=eager,
             rpc_timeout=RPC_TIMEOUT,
             **options,
+        )
+
+    def _priority(self, run_id: str, workflow: str, caller: CallerPriority) -> Priority:
+        """Of a run that a caller starts: work of all callers of one priority gets its turn."""
+        return Priority(
+            priority_key=caller.priority or self._priorities.of(workflow),
+            fairness_key=_owner(run_id, workflow),
+            fairness_weight=caller.weight,
         )
 
     async def _check_same_input(self, run_id: str, digest: str) -> None:
@@ -234,55 +264,78 @@ class TemporalExecutor(Executor):
         return TemporalRunHandle(self, workflow_id, workflow)
 
     async def describe_run(self, run_id: str) -> RunState:
-        async with reaching_run(run_id):
+        return await self._described(run_id, None)
+
+    async def _described(self, run_id: str, outcome: states.Outcome | None) -> RunState:
+        async with reaching_run(run_id, self.kept):
             description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-            served_here = self._changes is not None and description.task_queue == self._queue
-            return await states.full(self._client, description, self._retention, served_here=served_here)
+            served_here = description.task_queue in self._served_here
+            state = await states.full(
+                self._client, description, self._retention, self._untaken, served_here=served_here, outcome=outcome
+            )
+            return self._with_page(state)
 
     async def workflow_of(self, run_id: str) -> str:
         """The name of a run's workflow. Raises NotFound."""
         async with reaching_run(run_id):
             return (await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)).workflow_type
 
-    async def wait_run(self, run_id: str, timeout: timedelta) -> RunState:
-        closing = asyncio.create_task(self._closing(run_id))
-        looking = asyncio.create_task(self._attention(run_id))
-        try:
-            await asyncio.wait({closing, looking}, timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
-            if looking.done():
-                return looking.result()
-        finally:
-            closing.cancel()
-            looking.cancel()
-        return await self.describe_run(run_id)
+    async def run_log(self, run_id: str, cursor: str | None = None) -> LogPage:
+        async with reaching_run(run_id):
+            return await self._recording.log(run_id, cursor)
 
-    async def _closing(self, run_id: str) -> None:
-        """Ends with the run, at once: Temporal holds the request open until then."""
+    async def run_transcript(self, run_id: str, cursor: str | None = None) -> TranscriptPage:
+        async with reaching_run(run_id):
+            return await self._recording.transcript(run_id, cursor)
+
+    async def watch_run(self, run_id: str, *, started: bool = False) -> AsyncGenerator[RunState, None]:
+        ending = asyncio.create_task(self._ending(run_id))
+        told, pause = None, FIRST_LOOK
+        with self._changes.watch(run_id) as hint:
+            try:
+                if started:
+                    pause = await self._news(ending, hint, pause)
+                while True:
+                    state = await self._look(run_id, ending)
+                    if state.news != told:
+                        told = state.news
+                        yield state
+                    if state.closed:
+                        return
+                    if ending.done():  # another run has taken the id
+                        ending = asyncio.create_task(self._ending(run_id))
+                    pause = await self._news(ending, hint, pause)
+            finally:
+                ending.cancel()
+
+    async def _ending(self, run_id: str) -> states.Outcome:
+        """How the run ends, as soon as it does: Temporal holds the request open until then."""
         try:
-            await self._client.get_workflow_handle(run_id, result_type=WorkflowResult[Any]).result()
-        except WorkflowFailureError:
-            return
+            return await self._client.get_workflow_handle(run_id, result_type=WorkflowResult[Any]).result()
+        except WorkflowFailureError as error:
+            return error
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return
-            # The other way of looking goes on and reports what is wrong if it lasts.
-            await asyncio.Event().wait()
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                logger.debug("the end of run %s is looked for: %s", run_id, error)
+        # The other way of looking goes on, and reports what is wrong if it lasts.
+        return await asyncio.get_running_loop().create_future()
 
-    async def _attention(self, run_id: str) -> RunState:
-        """Looks now and then, at growing distances, and right after a hint."""
-        pause = FIRST_LOOK
-        with _watching(self._changes, run_id) as hint:
-            while True:
-                try:
-                    async with asyncio.timeout(pause):
-                        await hint.wait()
-                    hint.clear()
-                    pause = AFTER_HINT
-                except TimeoutError:
-                    pause = min(pause * 2, LONGEST_LOOK)
-                state = await self.describe_run(run_id)
-                if state.needs_attention:
-                    return state
+    async def _news(self, ending: asyncio.Task[Any], hint: asyncio.Event, pause: float) -> float:
+        """Returns when it is worth to look again: at the end, after a hint, else in `pause`. How long the next pause is."""
+        hinting = asyncio.create_task(hint.wait())
+        try:
+            await asyncio.wait({ending, hinting}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hinting.cancel()
+        if hint.is_set():
+            hint.clear()
+            if not ending.done():
+                await asyncio.wait({ending}, timeout=AFTER_HINT)
+            return FIRST_LOOK
+        return min(pause * 2, max(LONGEST_LOOK, self._changes.watched / LOOKS_PER_SECOND))
+
+    async def _look(self, run_id: str, ending: asyncio.Task[states.Outcome]) -> RunState:
+        return await self._described(run_id, ending.result() if ending.done() else None)
 
     async def list_runs(self, which: RunFilter) -> RunPage:
         async with reaching("listing"):
@@ -293,7 +346,7 @@ class TemporalExecutor(Executor):
                 rpc_timeout=RPC_TIMEOUT,
             )
             await listing.fetch_next_page()
-            found = [await states.listed(run) for run in listing.current_page or ()]
+            found = [self._with_page(await states.listed(run, self._retention)) for run in listing.current_page or ()]
         wanted = [state for state in found if which.status in (None, state.status)]
         more = listing.next_page_token
         return RunPage(tuple(wanted), base64.urlsafe_b64encode(more).decode() if more else None)
@@ -302,6 +355,8 @@ class TemporalExecutor(Executor):
         names = which.workflows or tuple(self._registry.workflows)
         quoted = ", ".join(f"'{name}'" for name in names)
         query = f"TaskQueue = '{self._queue}' AND WorkflowType IN ({quoted}) AND ExecutionStatus != 'ContinuedAsNew'"
+        if which.prefix:
+            query += f" AND WorkflowId STARTS_WITH '{which.prefix}'"
         if which.status == "failed":
             return f"{query} AND ExecutionStatus IN ('Failed', 'Completed')"
         return query if which.status is None else f"{query} AND ExecutionStatus = '{_QUERY_STATUS[which.status]}'"
@@ -311,7 +366,7 @@ class TemporalExecutor(Executor):
         await asyncio.sleep(UNSERVED_CHECK)
         with suppress(RPCError):  # who waits is told of it in another way
             description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-            nobody = await states.unserved(self._client, description.task_queue, timedelta(seconds=UNSERVED_CHECK))
+            nobody = await unserved(self._client, description, timedelta(seconds=UNSERVED_CHECK))
             if description.close_time is None and nobody is not None:
                 logger.warning("run %s waits: %s", run_id, nobody)
 
@@ -331,6 +386,9 @@ class TemporalExecutor(Executor):
 
     async def answer_run(self, run_id: str, answer: Answer) -> Receipt:
         return await self._talking.answer(run_id, answer)
+
+    async def note_refusal(self, run_id: str, request_id: str, problem: str) -> None:
+        await self._talking.note_refusal(run_id, request_id, problem)
 
     async def signal_run(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
         await self._talking.signal(run_id, signal, args)
@@ -353,14 +411,24 @@ class TemporalExecutor(Executor):
         except NotFound:
             await self.describe_run(run_id)  # a run that has ended: harmless
 
-    def run_page(self, state: RunState) -> str | None:
+    def _with_page(self, state: RunState) -> RunState:
         if self._ui_url is None or state.engine_run_id is None:
-            return None
-        return run_page(self._ui_url, self._client.namespace, state.run_id, state.engine_run_id)
+            return state
+        return replace(state, page=run_page(self._ui_url, self._client.namespace, state.run_id, state.engine_run_id))
+
+    async def health(self) -> Health:
+        return await client_health(self._client) if self._workers is None else await self._workers.health()
 
 
-def _watching(changes: Changes | None, run_id: str) -> Any:
-    return (changes or Changes()).watch(run_id)
+def _owner(run_id: str, workflow: str) -> str | None:
+    """Whose run it is, from its id (contract, "Ids and ownership")."""
+    tag, found, _ = run_id.partition(f".{workflow}.")
+    return tag if found else None
+
+
+def _in_words(time: timedelta) -> str:
+    days, hours = time.days, round(time.total_seconds() / 3600)
+    return f"{hours} h" if hours < 48 else f"{days} days"
 
 
 def _token(cursor: str | None) -> bytes | None:

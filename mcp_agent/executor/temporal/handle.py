@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from temporalio.client import WorkflowFailureError
@@ -13,12 +14,17 @@ from mcp_agent.errors import NotFound
 from mcp_agent.executor.runs import RunState
 from mcp_agent.executor.temporal.calls import UNREACHABLE
 from mcp_agent.executor.temporal.endings import ending
+from mcp_agent.executor.temporal.refusals import DENIED, denied
+from mcp_agent.executor.temporal.service import is_namespace_missing
 from mcp_agent.executor.workflow import WorkflowResult
 
 if TYPE_CHECKING:
     from mcp_agent.executor.temporal.executor import TemporalExecutor
 
+logger = logging.getLogger(__name__)
+
 AWAY = 1.0  # seconds, before a Temporal that does not answer is asked again
+AWAY_DENIED = 10.0  # before one that refuses the key is: it may be renewed
 
 
 class TemporalRunHandle:
@@ -66,11 +72,13 @@ class TemporalRunHandle:
             except WorkflowFailureError as error:
                 raise ending(self._run_id, error.cause) from error
             except RPCError as error:
-                if error.status is RPCStatusCode.NOT_FOUND:
-                    raise NotFound(f"There is no run `{self._run_id}`.") from None
-                if error.status not in UNREACHABLE:
+                if error.status is RPCStatusCode.NOT_FOUND and not is_namespace_missing(error):
+                    raise NotFound(f"There is no run `{self._run_id}`. {self._executor.kept}") from None
+                if error.status in DENIED:
+                    logger.warning("run %s is waited for: %s", self._run_id, denied(error))
+                elif error.status not in UNREACHABLE and not is_namespace_missing(error):
                     raise
-                await asyncio.sleep(AWAY)
+                await asyncio.sleep(AWAY_DENIED if error.status in DENIED else AWAY)
 
     async def signal(self, name: str, *args: Any) -> None:
         await self._check_workflow()

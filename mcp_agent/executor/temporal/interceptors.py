@@ -34,7 +34,8 @@ from mcp_agent.executor.continuing import ContinueAsNew, VersionRemoved
 from mcp_agent.executor.definition import bind_positional
 from mcp_agent.executor.failures import contained, error_text, failure_message, failure_type
 from mcp_agent.executor.handlers import Handler, HandlerKind, handlers_of, positional_types
-from mcp_agent.executor.payloads import encode, round_trip
+from mcp_agent.executor.lines import Line
+from mcp_agent.executor.payloads import PAYLOAD_LIMIT, encode, round_trip
 from mcp_agent.executor.retry import RetryPolicies
 from mcp_agent.executor.runs import Answer, Receipt
 from mcp_agent.executor.temporal.encryption import sealed_text
@@ -45,9 +46,14 @@ from mcp_agent.executor.temporal.names import (
     CARRIED_HEADER,
     CHANGED_EXTERN,
     CHECK_EXTERN,
+    LOG_QUERY,
+    METRICS_EXTERN,
+    REFUSAL_SIGNAL,
     SEAL_EXTERN,
 )
+from mcp_agent.executor.temporal.placing import Placing
 from mcp_agent.executor.temporal.runtime import TemporalRuntime
+from mcp_agent.observability.telemetry import Telemetry, attempt_outcome
 
 
 class AgentInterceptor(Interceptor):
@@ -56,36 +62,46 @@ class AgentInterceptor(Interceptor):
     Args:
         client: Reads a run's own history for steps that need it; `None` where no step is run.
         policies: The configured retry policies of steps.
+        placing: Where steps run, and which runs are done first.
         changed: Told the id of a run in this process whose public state changes; called from any thread.
         around: What each step is run in.
         check_result: Told a workflow's name and the JSON of its result; raises for one of another type than it declares.
         bind_child: Told a workflow's name and the JSON of arguments for it; gives them with defaults, or raises.
+        largest: The most bytes that one value may have.
+        telemetry: What runs and steps are measured with.
     """
 
     def __init__(
         self,
         client: Client | None,
         policies: RetryPolicies,
+        placing: Placing,
         changed: Callable[[str], None],
         around: Callable[[], AbstractAsyncContextManager[None]],
         check_result: Callable[[str, bytes], None],
         bind_child: Callable[[str, Sequence[bytes]], list[bytes]],
+        largest: int = PAYLOAD_LIMIT,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self._largest = largest
+        self._telemetry = telemetry or Telemetry()
         self._bind_child = bind_child
         self._client = client
         self._check_result = check_result
         self._changed = changed
         self._around = around
-        self._run_interceptor = type("RunInterceptor", (RunInterceptor,), {"policies": policies})
+        own = {"policies": policies, "placing": placing, "largest": largest}
+        self._run_interceptor = type("RunInterceptor", (RunInterceptor,), own)
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         assert self._client is not None
-        return StepInterceptor(next, self._client, self._around)
+        return StepInterceptor(next, self._client, self._around, self._largest, self._telemetry)
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         input.unsafe_extern_functions[CHANGED_EXTERN] = self._changed  # pyright: ignore[reportArgumentType]
         input.unsafe_extern_functions[BIND_EXTERN] = self._bind_child  # pyright: ignore[reportArgumentType]
         input.unsafe_extern_functions[CHECK_EXTERN] = self._check_result  # pyright: ignore[reportArgumentType]
+        input.unsafe_extern_functions[METRICS_EXTERN] = self._telemetry.metrics  # pyright: ignore[reportArgumentType]
         input.unsafe_extern_functions[SEAL_EXTERN] = self._seal  # pyright: ignore[reportArgumentType]
         return self._run_interceptor
 
@@ -103,12 +119,16 @@ class RunInterceptor(WorkflowInboundInterceptor):
     """One a run: holds its runtime, takes answers and undeclared signals, and turns errors into failures."""
 
     policies = RetryPolicies()
+    placing = Placing()
+    largest = PAYLOAD_LIMIT
     _handlers: dict[tuple[HandlerKind, str | None], Handler] | None = None
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
-        self._runtime = TemporalRuntime(self.policies)
+        self._runtime = TemporalRuntime(self.policies, self.placing, self.largest)
         super().init(CarryingOutbound(outbound, self._runtime))
         workflow.set_update_handler(ANSWER_UPDATE, self._answer, validator=self._check_answer)
+        workflow.set_signal_handler(REFUSAL_SIGNAL, self._note_refusal)
+        workflow.set_query_handler(LOG_QUERY, self._lines)
         if workflow.get_dynamic_signal_handler() is None:
             workflow.set_dynamic_signal_handler(self._keep_signal)
 
@@ -121,6 +141,15 @@ class RunInterceptor(WorkflowInboundInterceptor):
             self._runtime.mailbox.plan(answer)
         except CallError as error:
             raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
+
+    @_with_types
+    async def _note_refusal(self, request_id: str, problem: str) -> None:
+        self._runtime.mailbox.note_refusal(request_id, problem)
+        self._runtime.publish()
+
+    @_with_types
+    def _lines(self) -> list[Line]:
+        return self._runtime.lines.all
 
     @_with_types
     async def _keep_signal(self, name: str, args: Sequence[RawValue]) -> None:
@@ -143,6 +172,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
         self._enter()
         self._runtime.take_over(input.headers.get(CARRIED_HEADER))
+        self._runtime.measure_start()
         try:
             with _failing_by_name():
                 await asyncio.sleep(0)  # a run that was cancelled before it began does not begin
@@ -154,16 +184,18 @@ class RunInterceptor(WorkflowInboundInterceptor):
                     await self._runtime.settling.wait()
                 name = self._runtime.info.workflow
                 # Types are looked up outside of the sandbox, once for all runs.
-                workflow.extern_functions()[CHECK_EXTERN](name, encode(result, f"The result of `{name}`"))
+                workflow.extern_functions()[CHECK_EXTERN](name, self._runtime.stored(result, f"The result of `{name}`"))
         except ContinueAsNew as again:
             await self._continue(input, again)
             raise
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as error:
             self._runtime.tell_rest()
+            self._runtime.measure_failure(error)
             raise
         self._runtime.tell_rest()
         if result.error is not None:
             self._runtime.publish(failed=True)
+        self._runtime.measure_end("completed" if result.error is None else "failed", self._runtime.age)
         return result
 
     async def _continue(self, input: ExecuteWorkflowInput, again: ContinueAsNew) -> None:
@@ -190,7 +222,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
                 input.args = self._given("query", input.query, input.args)
                 result = await super().handle_query(input)
             if not input.query.startswith("__"):  # Temporal's own, such as that of the handlers' names
-                encode(result, f"The answer of query `{input.query}`")
+                encode(result, f"The answer of query `{input.query}`", self.largest)
         except Exception as error:
             text = error.message if isinstance(error, FailureError) else error_text(error)
             seal = cast("Callable[[str], str]", workflow.extern_functions()[SEAL_EXTERN])
@@ -211,7 +243,7 @@ class RunInterceptor(WorkflowInboundInterceptor):
         with _failing_by_name():
             input.args = self._given("update", input.update, input.args)
             result = await super().handle_update_handler(input)
-            encode(result, f"The answer of update `{input.update}`")
+            self._runtime.stored(result, f"The answer of update `{input.update}`")
         return result
 
 
@@ -235,10 +267,14 @@ class StepInterceptor(ActivityInboundInterceptor):
         next: ActivityInboundInterceptor,
         client: Client,
         around: Callable[[], AbstractAsyncContextManager[None]],
+        largest: int,
+        telemetry: Telemetry,
     ) -> None:
         super().__init__(next)
+        self._largest = largest
         self._client = client
         self._around = around
+        self._telemetry = telemetry
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
@@ -254,16 +290,24 @@ class StepInterceptor(ActivityInboundInterceptor):
             engine_run_id=info.workflow_run_id or "",
         )
         try:
-            with step_context.entered(context):
+            measured = self._telemetry.attempt(context.workflow, context.step, _attempt_outcome)
+            with step_context.entered(context), measured:
                 async with self._around(), _alive(info, pulse, in_thread=not inspect.iscoroutinefunction(input.fn)):
                     with contained():
                         result = await super().execute_activity(input)
-            encode(result, f"The result of step `{info.activity_type}`")
+            encode(result, f"The result of step `{info.activity_type}`", self._largest)
         except FailureError:
             raise
         except Exception as error:
             raise as_application_error(error) from None
         return result
+
+
+def _attempt_outcome(error: BaseException) -> str:
+    details = activity.cancellation_details()
+    if isinstance(error, asyncio.CancelledError) and details is not None and details.timed_out:
+        return "timed_out"
+    return attempt_outcome(error)
 
 
 class Pulse:

@@ -90,7 +90,7 @@ class Keeper:
             _say(f"Temporal has ended with {self._process.returncode}")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        port, ui_port = self._ports = tuple(port if _is_free(port) else _free_port() for port in self._ports)
+        port, ui_port = self._ports = _two_ports(*self._ports)
         _write(self._folder / "ports.json", {"port": port, "ui_port": ui_port})
         command = [self._binary, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
         command += ["--db-filename", str(self._folder / "temporal.db"), "--log-level", "error"]
@@ -245,12 +245,20 @@ def _before_temporal(lock: int) -> Callable[[], None]:
     return prepare
 
 
-def _ports_of_last_time(folder: Path) -> tuple[int, ...]:
+def _ports_of_last_time(folder: Path) -> tuple[int, int]:
     try:
         before: dict[str, Any] = json.loads((folder / "ports.json").read_text())
         return int(before["port"]), int(before["ui_port"])
     except (OSError, ValueError, KeyError, TypeError):
         return _free_port(), _free_port()
+
+
+def _two_ports(first: int, second: int) -> tuple[int, int]:
+    """These, and others for those that are taken."""
+    first = first if _is_free(first) else _free_port()
+    while second == first or not _is_free(second):
+        second = _free_port()
+    return first, second
 
 
 def _free_port() -> int:

@@ -15,21 +15,24 @@ import temporalio.worker
 from temporalio import activity
 from temporalio.client import Client, WorkflowHistory
 from temporalio.common import HeaderCodecBehavior, RawValue
-from temporalio.converter import DefaultFailureConverter
+from temporalio.converter import DataConverter, DefaultFailureConverter
 from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from mcp_agent.activities.builtin import AppTasks
 from mcp_agent.errors import ConfigError
 from mcp_agent.executor.failures import call_plain
-from mcp_agent.executor.payloads import decode, json_of, reading, round_trip
+from mcp_agent.executor.payloads import decode, json_of, largest_value, reading, round_trip
 from mcp_agent.executor.registry import Registry, find_workflow
 from mcp_agent.executor.temporal.converter import with_models
-from mcp_agent.executor.temporal.encryption import SealedFailureConverter, codec_of
+from mcp_agent.executor.temporal.encryption import SealedFailureConverter
 from mcp_agent.executor.temporal.frozen_code import FrozenCodeRunner
 from mcp_agent.executor.temporal.interceptors import AgentInterceptor
 from mcp_agent.executor.temporal.limits import LONGEST_THOUGHT
+from mcp_agent.executor.temporal.placing import Placing
+from mcp_agent.executor.temporal.storing import codec_of, storage_of
 from mcp_agent.executor.workflow_task import TaskDefinition
+from mcp_agent.observability.telemetry import Telemetry
 
 # What workflow code may import as it is: libraries that hold no state of a run. Everything else is executed anew per run.
 PASSTHROUGH = (
@@ -90,11 +93,7 @@ class AgentPlugin(temporalio.worker.Plugin):
         """Raises ConfigError if the app's settings ask for encryption and the client stores values as they are."""
         given = cast("dict[str, Any]", config)
         client = _fitted(given["client"])
-        if client.data_converter.payload_codec is None and self._app.settings.temporal.data_converter is not None:
-            raise ConfigError(
-                "The app's `temporal.data_converter` asks for encryption, and the worker's client does not encrypt: connect it "
-                "with `data_converter=CompositeConverter(EncryptionConverter(key))`, or use `create_temporal_worker_for_app`."
-            )
+        self._check_stores(client.data_converter)
         activities: list[Any] = list(given.get("activities") or ())
         own = {activity._Definition.must_from_callable(function).name for function in activities}  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         activities += [_activity(task) for name, task in self._tasks.items() if name not in own]
@@ -110,6 +109,19 @@ class AgentPlugin(temporalio.worker.Plugin):
             given["activity_executor"] = ThreadPoolExecutor(threads, thread_name_prefix="mcp-agent-step")
         return config
 
+    def _check_stores(self, converter: DataConverter) -> None:
+        asked = self._app.settings.temporal
+        if converter.payload_codec is None and asked.data_converter is not None and asked.data_converter.encrypts:
+            raise ConfigError(
+                "The app's `temporal.data_converter` asks for encryption, and the worker's client does not encrypt: connect it "
+                "with `data_converter=CompositeConverter(EncryptionConverter(key))`, or use `create_temporal_worker_for_app`."
+            )
+        if converter.external_storage is None and asked.external_storage is not None:
+            raise ConfigError(
+                "The app's `temporal.external_storage` says where large values are kept, and the worker's client keeps none: "
+                "give it `external_storage` in its data converter, or use `create_temporal_worker_for_app`."
+            )
+
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         _let_think(worker)
         try:
@@ -120,9 +132,11 @@ class AgentPlugin(temporalio.worker.Plugin):
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Histories are read with the app's key where the replayer is given no codec. Raises ConfigError for a wrong key."""
-        converter = with_models(config.get("data_converter"))
+        converter, asked = with_models(config.get("data_converter")), self._app.settings.temporal
         if converter.payload_codec is None:
-            converter = dataclasses.replace(converter, payload_codec=codec_of(self._app.settings.temporal.data_converter))
+            converter = dataclasses.replace(converter, payload_codec=codec_of(asked))
+        if converter.external_storage is None:
+            converter = dataclasses.replace(converter, external_storage=storage_of(asked, writes=False))
         if converter.failure_converter_class is SealedFailureConverter:  # nothing is stored: what differs is told as it is
             converter = dataclasses.replace(converter, failure_converter_class=DefaultFailureConverter)
         config["data_converter"] = converter
@@ -144,9 +158,13 @@ class AgentPlugin(temporalio.worker.Plugin):
         return next(replayer, histories)
 
     def _interceptor(self, client: Client | None) -> AgentInterceptor:
-        policies = self._app.settings.retry_policies()
+        policies, placing = self._app.settings.retry_policies(), Placing.of(self._app)
         around = partial(self._app.direct_calls, self._tasks)
-        return AgentInterceptor(client, policies, self._changed, around, self._check_result, self._bind_child)
+        largest = largest_value(self._app.settings.temporal.external_storage)
+        telemetry = self._app.telemetry if client is not None else Telemetry()  # a replay measures nothing
+        return AgentInterceptor(
+            client, policies, placing, self._changed, around, self._check_result, self._bind_child, largest, telemetry
+        )
 
     def _check_result(self, workflow: str, result: bytes) -> None:
         """Raises WorkflowApplicationError for a result that is not of the type that the workflow declares."""

@@ -15,8 +15,8 @@ from typing import Any, cast
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, WorkflowAlreadyStartedError
+from temporalio.common import Priority, RawValue, RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, WorkflowAlreadyStartedError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from mcp_agent.errors import IdempotencyConflict, StepCancelledError, StepTimeoutError, WorkflowApplicationError
@@ -24,27 +24,38 @@ from mcp_agent.executor import runtime
 from mcp_agent.executor.children import ChildOptions
 from mcp_agent.executor.continuing import VersionRemoved
 from mcp_agent.executor.definition import input_digest
-from mcp_agent.executor.payloads import check_size, decode, encode, json_of, reading
+from mcp_agent.executor.lines import KeepingLogger, KeptLines
+from mcp_agent.executor.payloads import PAYLOAD_LIMIT, check_size, decode, encode, json_of, reading, too_large
 from mcp_agent.executor.retry import RetryPolicies, RetryPolicyLike
 from mcp_agent.executor.runs import CallUsage, RunUsage
 from mcp_agent.executor.steps import DEFAULT_HEARTBEAT, DEFAULT_START_TO_CLOSE, StepCall
 from mcp_agent.executor.temporal import limits
 from mcp_agent.executor.temporal.children import PARENT_CLOSE, TemporalChild, signalled
+from mcp_agent.executor.temporal.details import details
 from mcp_agent.executor.temporal.endings import is_cancellation
 from mcp_agent.executor.temporal.names import (
     BIND_EXTERN,
     CHANGED_EXTERN,
+    LARGE_VALUES,
+    METRICS_EXTERN,
     RUN_MEMO,
     STATE_MEMO,
     USAGE_NOW_AND_THEN,
     WORKFLOW_ATTRIBUTE,
 )
 from mcp_agent.executor.temporal.operations import Settling, settled
+from mcp_agent.executor.temporal.placing import Placing
 from mcp_agent.executor.workflow_signal import KeptMail
+from mcp_agent.observability.metrics import RUNS_STARTED, Metrics
 
 FIRST_VERSION = 1
+UNMEASURED = Metrics()
 USAGE_EVERY = timedelta(seconds=5)
-_REMOTE_OPTIONS = ("schedule_to_start_timeout", "task_queue")
+
+
+# Temporal's own adds a table of ids to every line; which run has written it, is said once, before it.
+_logger = workflow.LoggerAdapter(logging.getLogger("mcp_agent.workflow"), None)
+_logger.workflow_info_on_message = False
 
 
 class Carried(BaseModel):
@@ -59,12 +70,17 @@ class TemporalRuntime(runtime.WorkflowRuntime):
 
     Args:
         policies: The configured retry policies of steps.
+        placing: Where steps run, and which runs are done first.
+        largest: The most bytes that one value may have.
     """
 
-    def __init__(self, policies: RetryPolicies) -> None:
+    def __init__(self, policies: RetryPolicies, placing: Placing, largest: int = PAYLOAD_LIMIT) -> None:
         super().__init__()
+        self._largest = largest
         self._policies = policies
+        self._placing = placing
         self.settling = Settling()
+        self.lines = KeptLines()
         self._usage_told: datetime | None = None
         self._usage_untold = False
         self._under_way = asyncio.Semaphore(limits.STEPS_UNDER_WAY)
@@ -74,9 +90,13 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         own = workflow.info()
         return runtime.RunInfo(own.workflow_id, own.workflow_type, own.run_id, own.task_queue)
 
-    @property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        return workflow.logger
+    @cached_property
+    def logger(self) -> KeepingLogger:  # pyright: ignore[reportIncompatibleMethodOverride] - one object a run
+        return KeepingLogger(_logger, self._keep_line)
+
+    def _keep_line(self, level: str, text: str) -> None:
+        if not workflow.unsafe.is_read_only():  # a query is not repeated on replay
+            self.lines.add(self.now(), level, text)
 
     def now(self) -> datetime:
         return workflow.now()
@@ -128,6 +148,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         self._usage_told, self._usage_untold = self.now(), False
         state = self.public_state(failed=failed)
         workflow.upsert_memo({STATE_MEMO: state.model_dump(mode="json", by_alias=True, exclude_defaults=True)})
+        workflow.set_current_details(details(state.pending_inputs))
         if not self.is_replaying():
             workflow.extern_functions()[CHANGED_EXTERN](self.info.run_id)
 
@@ -146,6 +167,21 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     def should_continue_as_new(self) -> bool:
         return workflow.info().is_continue_as_new_suggested()
 
+    def stored(self, value: Any, what: str) -> bytes:
+        """The JSON of a value that becomes a part of the run's history. Raises as `encode`."""
+        data = encode(value, what, self._largest)
+        if self._was_refused(len(data)):
+            raise too_large(what, len(data), PAYLOAD_LIMIT)
+        return data
+
+    def _check_size(self, args: Sequence[Any]) -> None:
+        if self._was_refused(check_size(args, self._largest)):
+            check_size(args)
+
+    def _was_refused(self, size: int) -> bool:
+        """Whether the run went this way before there was external storage, and was told then that a value is too large."""
+        return size > PAYLOAD_LIMIT and not workflow.patched(LARGE_VALUES)
+
     def _check_history(self) -> None:
         """Raises WorkflowApplicationError, type `HistoryTooLong`, before Temporal ends the run without giving it a say."""
         info = workflow.info()
@@ -159,9 +195,11 @@ class TemporalRuntime(runtime.WorkflowRuntime):
             )
 
     async def start_child(self, name: str, args: Sequence[Any], options: ChildOptions, result_type: Any) -> TemporalChild:
-        check_size(args)
+        self._check_size(args)
         self._check_history()
+        priority = options.priority
         if options.task_queue is None:  # on another queue another app may serve a workflow that this one does not know
+            priority = priority or self._placing.priorities.of(name)
             bind = cast("Callable[[str, list[bytes]], list[bytes]]", workflow.extern_functions()[BIND_EXTERN])
             args = [decode(arg, None) for arg in bind(name, [json_of(arg) for arg in args])]
         child_id = options.id or self.child_id(name)
@@ -173,6 +211,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
                 result_type=result_type,
                 parent_close_policy=PARENT_CLOSE[options.parent_close_policy],
                 task_queue=options.task_queue,
+                priority=Priority(priority_key=priority),
                 execution_timeout=options.execution_timeout,
                 run_timeout=options.run_timeout,
                 task_timeout=options.task_timeout or limits.TASK_TIMEOUT,
@@ -192,21 +231,48 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
         await signalled(workflow.get_external_workflow_handle(run_id).signal(name, args=list(args)), run_id)
 
+    @property
+    def metrics(self) -> Metrics:
+        return UNMEASURED if self.is_replaying() else self._worker_s_metrics
+
+    @cached_property
+    def _worker_s_metrics(self) -> Metrics:
+        return cast("Metrics", workflow.extern_functions()[METRICS_EXTERN])
+
     def record_metric(self, name: str, value: float, attributes: Mapping[str, str | int | float | bool]) -> None:
-        meter = workflow.metric_meter().create_histogram_float(name)
-        meter.record(value, dict(attributes))
+        if self._worker_s_metrics.on:
+            super().record_metric(name, value, attributes)
+        else:  # a program may have given Temporal's SDK an endpoint of its own
+            workflow.metric_meter().create_histogram_float(name).record(value, dict(attributes))
+
+    def measure_start(self) -> None:
+        """The run begins; one that another has continued as has begun before."""
+        if workflow.info().continued_run_id is None:
+            self.metrics.add(RUNS_STARTED, workflow=self.info.workflow)
+
+    def measure_failure(self, error: BaseException) -> None:
+        """The run ends with an error: not where Temporal tries its task again, nor where the worker only forgets it."""
+        if self.is_cancellation(error) or isinstance(error, asyncio.CancelledError):
+            if workflow.cancellation_reason() is not None:
+                self.measure_end("cancelled", self.age)
+        elif isinstance(error, FailureError):
+            self.measure_end("failed", self.age)
+
+    @property
+    def age(self) -> timedelta:
+        return self.now() - workflow.info().start_time
 
     def is_cancellation(self, error: BaseException) -> bool:
         return is_cancellation(error)
 
     async def continue_as_new(self, args: Sequence[Any]) -> None:
         """Ends this run of the chain, as soon as its handlers are done, and hands its mail and usage to the next."""
-        check_size(args)
+        self._check_size(args)
         await workflow.wait_condition(workflow.all_handlers_finished)
         self.progress = None
-        self.mailbox.withdraw()
+        self.mailbox.withdraw(self.now())
         self.publish()
-        workflow.continue_as_new(args=list(args))
+        workflow.continue_as_new(args=list(args), initial_versioning_behavior=_goes_over())
 
     def hand_over(self) -> Payload:
         """What the run that continues this one takes over."""
@@ -223,7 +289,7 @@ class TemporalRuntime(runtime.WorkflowRuntime):
     async def run_step(self, call: StepCall) -> Any:
         self._check_history()
         for arg in call.args:
-            encode(arg, f"An argument of step `{call.name}`")
+            self.stored(arg, f"An argument of step `{call.name}`")
         try:
             async with self._under_way:
                 return await _execute(call, self._config(call), self.settling)
@@ -242,8 +308,13 @@ class TemporalRuntime(runtime.WorkflowRuntime):
         }
         if options.local:
             return both
-        remote = {name: getattr(options, name) for name in _REMOTE_OPTIONS}
-        return {**both, **remote, "heartbeat_timeout": options.heartbeat_timeout or DEFAULT_HEARTBEAT}
+        return {
+            **both,
+            "task_queue": self._placing.queues.of_step(call.name, options, workflow.info().task_queue),
+            "schedule_to_start_timeout": options.schedule_to_start_timeout,
+            "heartbeat_timeout": options.heartbeat_timeout or DEFAULT_HEARTBEAT,
+            "priority": Priority(priority_key=options.priority),
+        }
 
 
 def _child_attributes(name: str) -> TypedSearchAttributes | None:
@@ -282,3 +353,9 @@ def _as_step_failure(call: StepCall, error: ActivityError) -> WorkflowApplicatio
     if isinstance(cause, CancelledError):
         return StepCancelledError(f"Step `{call.name}` was cancelled.", type="CancelledError")
     return WorkflowApplicationError(str(cause or error), type=type(cause or error).__name__)
+
+
+def _goes_over() -> workflow.ContinueAsNewVersioningBehavior | None:
+    """A pinned run stays on its version until it ends or continues: one that does so for ever would keep its workers for ever."""
+    versioned = workflow.info().get_current_deployment_version() is not None
+    return workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE if versioned else None

@@ -15,6 +15,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
+from temporalio.common import Priority
 
 from mcp_agent.errors import IdempotencyConflict
 from mcp_agent.executor.definition import input_digest
@@ -23,6 +24,7 @@ from mcp_agent.executor.temporal.calls import reaching
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.limits import TASK_TIMEOUT
 from mcp_agent.executor.temporal.names import RUN_MEMO
+from mcp_agent.executor.temporal.placing import Priorities
 from mcp_agent.executor.temporal.search_attributes import OwnAttributes
 
 
@@ -34,13 +36,15 @@ class TemporalSchedules:
         app: The app's name, which its runs' memos hold.
         task_queue: Where the runs are served.
         attributes: What the runs are searched by.
+        priorities: Which of the runs are done first.
     """
 
-    def __init__(self, client: Client, app: str, task_queue: str, attributes: OwnAttributes) -> None:
+    def __init__(self, client: Client, app: str, task_queue: str, attributes: OwnAttributes, priorities: Priorities) -> None:
         self._client = client
         self._app = app
         self._task_queue = task_queue
         self._attributes = attributes
+        self._priorities = priorities
 
     async def create(self, schedule_id: str, workflow: str, args: Sequence[Any], times: ScheduleTimes) -> TemporalSchedule:
         """Raises IdempotencyConflict if the id is taken, InvalidArguments for times that Temporal refuses."""
@@ -53,6 +57,7 @@ class TemporalSchedules:
             task_timeout=TASK_TIMEOUT,
             memo={RUN_MEMO: {"app": self._app, "input_digest": input_digest(args), "schedule": schedule_id}},
             typed_search_attributes=self._attributes.of(workflow),
+            priority=Priority(priority_key=self._priorities.of(workflow)),
         )
         intervals = [] if times.every is None else [ScheduleIntervalSpec(every=times.every)]
         spec = ScheduleSpec(intervals=intervals, cron_expressions=list(times.cron), time_zone_name=times.time_zone)

@@ -71,11 +71,11 @@ async def own_attributes(client: Client, *, add: bool) -> OwnAttributes:
 
 async def _names(client: Client) -> frozenset[str]:
     request = ListSearchAttributesRequest(namespace=client.namespace)
-    answer = await client.operator_service.list_search_attributes(request, timeout=RPC_TIMEOUT)
+    answer = await client.operator_service.list_search_attributes(request, retry=True, timeout=RPC_TIMEOUT)
     return frozenset(answer.custom_attributes)
 
 
 async def _add(client: Client, names: Sequence[str]) -> None:
     types = dict.fromkeys(names, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD)
     request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
-    await client.operator_service.add_search_attributes(request, timeout=RPC_TIMEOUT)
+    await client.operator_service.add_search_attributes(request, retry=True, timeout=RPC_TIMEOUT)

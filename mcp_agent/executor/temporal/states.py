@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution as RunReference
 from temporalio.api.enums.v1 import EventType, PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.history.v1 import HistoryEvent
@@ -22,13 +21,21 @@ from temporalio.client import (
 )
 from temporalio.exceptions import TerminatedError
 
-from mcp_agent.errors import EncryptionError
+from mcp_agent.errors import EncryptionError, PayloadMissing, StorageUnavailable, UnreadablePayload
 from mcp_agent.executor.runs import PublicState, RunFailure, RunState, RunStatus, StepState, partial_text_of, progress_of
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.endings import failure_of, failure_text, named_failure_text, termination_of
+from mcp_agent.executor.temporal.history import time_of
 from mcp_agent.executor.temporal.names import OWN_MEMO, OWN_STEPS, STATE_MEMO
-from mcp_agent.executor.temporal.versioning import TAKE_OVER_WITHIN, serving
+from mcp_agent.executor.temporal.unserved import unserved, version_of
+from mcp_agent.executor.temporal.untaken import UNTAKEN, UntakenSteps
 from mcp_agent.executor.workflow import WorkflowResult
+
+Outcome = WorkflowResult[Any] | WorkflowFailureError
+"""How a run has ended."""
+
+_LOST = 2
+"""Up to this attempt a workflow task is only made again, for a worker that was lost."""
 
 _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
     WorkflowExecutionStatus.RUNNING: "running",
@@ -39,26 +46,22 @@ _STATUSES: dict[WorkflowExecutionStatus, RunStatus] = {
     WorkflowExecutionStatus.TIMED_OUT: "timed_out",
     WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
 }
-# A workflow task that nobody has taken for this long is worth a look at who serves the queue.
-UNTAKEN = timedelta(seconds=3)
-# A worker whose build is not the current one has made it that by then, where it is the one that was started last.
-BECOMES_CURRENT = timedelta(seconds=15)
 
 
-async def listed(execution: WorkflowExecution) -> RunState:
+async def listed(execution: WorkflowExecution, retention: timedelta) -> RunState:
     """What a listing tells of a run. One that cannot be read (its key is missing) says so, and hides no others."""
     try:
-        return await summary(execution)
-    except EncryptionError as error:
-        return replace(_summary(execution, {}), error=RunFailure(code="unreadable", message=str(error)))
+        return await summary(execution, retention)
+    except UnreadablePayload as error:
+        return replace(_summary(execution, {}, retention), error=RunFailure(code="unreadable", message=str(error)))
 
 
-async def summary(execution: WorkflowExecution) -> RunState:
-    """What `describe` and a listing both tell; no result. Raises EncryptionError."""
-    return _summary(execution, await execution.memo())
+async def summary(execution: WorkflowExecution, retention: timedelta) -> RunState:
+    """What `describe` and a listing both tell; no result. Raises UnreadablePayload."""
+    return _summary(execution, await execution.memo(), retention)
 
 
-def _summary(execution: WorkflowExecution, memo: Mapping[str, Any]) -> RunState:
+def _summary(execution: WorkflowExecution, memo: Mapping[str, Any], retention: timedelta) -> RunState:
     public = PublicState.model_validate(memo.get(STATE_MEMO) or {})
     status = _STATUSES[execution.status or WorkflowExecutionStatus.RUNNING]
     if status == "completed" and public.failed:
@@ -74,35 +77,47 @@ def _summary(execution: WorkflowExecution, memo: Mapping[str, Any]) -> RunState:
         started_at=execution.start_time,
         updated_at=closed or datetime.now(UTC),
         closed_at=closed,
+        expires_at=None if closed is None else closed + retention,
         pending_inputs=tuple(public.pending_inputs) if closed is None else (),
         progress=public.progress,
         usage=public.usage,
         memo={name: value for name, value in memo.items() if not name.startswith(OWN_MEMO)},
+        version=version_of(execution.raw_info.versioning_info),
     )
 
 
 async def full(
-    client: Client, description: WorkflowExecutionDescription, retention: timedelta, *, served_here: bool = False
+    client: Client,
+    description: WorkflowExecutionDescription,
+    retention: timedelta,
+    untaken: UntakenSteps,
+    *,
+    served_here: bool = False,
+    outcome: Outcome | None = None,
 ) -> RunState:
     """Everything: what is under way, why it is stuck, or how it ended.
 
-    `served_here`: a worker of this process serves the run; one that has only begun has not asked for work yet.
+    Args:
+        client: For what `describe` leaves out.
+        description: Of the newest run of the chain.
+        retention: How long a closed run is kept.
+        untaken: Knows who serves the queues of steps.
+        served_here: A worker of this process serves the run; one that has only begun has not asked for work yet.
+        outcome: How it ended, if that is known already.
     """
     raw = description.raw_description
     state = replace(
-        await summary(description),
+        await summary(description, retention),
         cancel_requested=raw.workflow_extended_info.cancel_requested,
         steps=tuple([await _step(client, pending) for pending in raw.pending_activities]),
     )
     if state.closed:
-        return replace(await _with_ending(client, state), expires_at=_expiry(state, retention))
+        ending = await _outcome(client, state) if outcome is None else outcome
+        return _with_ending(state, ending)
     if raw.HasField("pending_workflow_task"):
         return await _with_pending_task(client, description, state, served_here)
-    return state
-
-
-def _expiry(state: RunState, retention: timedelta) -> datetime | None:
-    return None if state.closed_at is None else state.closed_at + retention
+    nobody = await untaken.why(raw.pending_activities)
+    return state if nobody is None else replace(state, status="blocked", blocked=nobody)
 
 
 async def _step(client: Client, pending: PendingActivityInfo) -> StepState:
@@ -114,10 +129,13 @@ async def _step(client: Client, pending: PendingActivityInfo) -> StepState:
         name=pending.activity_type.name,
         attempt=max(pending.attempt, 1),
         last_error=failure,
-        next_retry_at=_time(pending.next_attempt_schedule_time) if waits else None,
+        next_retry_at=time_of(pending.next_attempt_schedule_time) if waits else None,
         partial_text=partial_text_of(told),
         progress=progress_of(told),
     )
+
+
+_UNREADABLE = tuple(error.__name__ for error in (UnreadablePayload, EncryptionError, PayloadMissing, StorageUnavailable))
 
 
 def _tells(pending: PendingActivityInfo) -> bool:
@@ -127,21 +145,22 @@ def _tells(pending: PendingActivityInfo) -> bool:
     )
 
 
-def _time(stamp: Timestamp) -> datetime:
-    return stamp.ToDatetime(tzinfo=UTC)
-
-
-async def _with_ending(client: Client, state: RunState) -> RunState:
+async def _outcome(client: Client, state: RunState) -> Outcome:
     handle: Any = client.get_workflow_handle(state.run_id, run_id=state.engine_run_id, result_type=WorkflowResult[Any])
     try:
-        result: WorkflowResult[Any] = await handle.result(follow_runs=False, rpc_timeout=RPC_TIMEOUT)
-    except WorkflowFailureError as error:  # the status says it all where the run was cancelled or timed out
-        if isinstance(error.cause, TerminatedError):
-            return replace(state, error=termination_of(error.cause))
-        return replace(state, error=failure_of(error.cause)) if state.status == "failed" else state
-    failure = None if result.error is None else RunFailure(code="workflow_error", message=result.error)
+        return await handle.result(follow_runs=False, rpc_timeout=RPC_TIMEOUT)
+    except WorkflowFailureError as error:
+        return error
+
+
+def _with_ending(state: RunState, outcome: Outcome) -> RunState:
+    if isinstance(outcome, WorkflowFailureError):  # the status says it all where the run was cancelled or timed out
+        if isinstance(outcome.cause, TerminatedError):
+            return replace(state, error=termination_of(outcome.cause))
+        return replace(state, error=failure_of(outcome.cause)) if state.status == "failed" else state
+    failure = None if outcome.error is None else RunFailure(code="workflow_error", message=outcome.error)
     status: RunStatus = state.status if failure is None else "failed"
-    return replace(state, status=status, result=result.value, metadata=result.metadata, error=failure)
+    return replace(state, status=status, result=outcome.value, metadata=outcome.metadata, error=failure)
 
 
 async def _with_pending_task(
@@ -150,33 +169,20 @@ async def _with_pending_task(
     task = description.raw_description.pending_workflow_task
     if task.attempt > 1:
         cause = await _task_failure(client, state)
+        if cause is None and task.attempt > _LOST:
+            cause = _unrecorded(description.task_queue, task.attempt - 1)
         if cause is not None:
             return replace(state, status="blocked", blocked=cause)
     untaken = task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
     if not untaken:
         return state
-    waited = datetime.now(UTC) - _time(task.scheduled_time)
+    waited = datetime.now(UTC) - time_of(task.scheduled_time)
     if waited > UNTAKEN and not served_here:
-        nobody = await unserved(client, description.task_queue, waited)
+        nobody = await unserved(client, description, waited)
         if nobody is not None:
             return replace(state, status="blocked", blocked=nobody)
     new = (description.history_length or 0) <= 2
     return replace(state, status="queued") if new and state.status == "running" else state
-
-
-async def unserved(client: Client, task_queue: str, waited: timedelta) -> str | None:
-    """Why nobody takes the queue's workflow tasks, and what to do; `None` if somebody does, or is about to. Raises RPCError."""
-    now = await serving(client, task_queue)
-    if now.served:
-        return None
-    if now.workers:
-        if now.current is None or waited < BECOMES_CURRENT:
-            return None
-        return (
-            f"No worker with the newest code serves task queue `{task_queue}`, only some with other code: start the server, or "
-            f"`mcp-agent worker`, with the code of today. One of the others takes over within {TAKE_OVER_WITHIN:g} s."
-        )
-    return f"No worker serves task queue `{task_queue}`: start the server, or `mcp-agent worker`. The run goes on then."
 
 
 async def _task_failure(client: Client, state: RunState) -> str | None:
@@ -187,6 +193,7 @@ async def _task_failure(client: Client, state: RunState) -> str | None:
             execution=RunReference(workflow_id=state.run_id, run_id=state.engine_run_id or ""),
             maximum_page_size=5,
         ),
+        retry=True,
         timeout=RPC_TIMEOUT,
     )
     for event in answer.history.events:
@@ -195,9 +202,20 @@ async def _task_failure(client: Client, state: RunState) -> str | None:
     return None
 
 
+def _unrecorded(queue: str, tries: int) -> str:
+    """Temporal keeps why a workflow task failed only of its first try, and that one was lost."""
+    return (
+        f"The workflow's code has been tried {tries} times without an answer. The first try was lost, with a worker that ended "
+        "or took too long, and of the later ones Temporal keeps no cause: the log of the workers of task queue "
+        f"`{queue}` names it. Mend it and restart the worker; the run goes on by itself then."
+    )
+
+
 async def _explain(client: Client, event: HistoryEvent) -> str:
     failed = event.workflow_task_failed_event_attributes
     message = await failure_text(client.data_converter, failed.failure) or "no reason given"
+    if failed.failure.application_failure_info.type in _UNREADABLE:
+        return f"What the run has stored cannot be read or kept: {message} The run goes on by itself then."
     if "VersionRemoved" in message:
         return f"The workflow's code no longer has what this run needs ({message}). The run goes on by itself then."
     if "TMPRL1100" in message or "ondeterminism" in message:

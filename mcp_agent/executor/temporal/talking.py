@@ -21,7 +21,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from mcp_agent.errors import (
     AlreadyAnswered,
     AlreadyClosed,
-    CallError,
     EngineUnavailable,
     InvalidArguments,
     NotFound,
@@ -32,13 +31,14 @@ from mcp_agent.errors import (
 from mcp_agent.executor.failures import query_failure
 from mcp_agent.executor.payloads import check_size, json_of
 from mcp_agent.executor.runs import Answer, Receipt, RunState
-from mcp_agent.executor.temporal import states
 from mcp_agent.executor.temporal.calls import reaching_run, unreachable
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.encryption import HIDDEN, mark_of, opened_text
-from mcp_agent.executor.temporal.names import ANSWER_UPDATE
+from mcp_agent.executor.temporal.names import ANSWER_UPDATE, REFUSAL_SIGNAL
+from mcp_agent.executor.temporal.unserved import unserved
 
 ANSWER_TIMEOUT = timedelta(seconds=10)
+BUSY_ANSWER_TIMEOUT = timedelta(seconds=45)  # while somebody works on the run's queue; less than the 60 s that clients wait
 _REFUSALS = {error.code: error for error in (AlreadyAnswered, AlreadyClosed, NotWaiting, InvalidArguments)}
 
 
@@ -48,9 +48,11 @@ class Talking:
     Args:
         client: Where they live.
         describe: Reads a run's state; raises NotFound.
+        largest: The most bytes that one value may have.
     """
 
-    def __init__(self, client: Client, describe: Callable[[str], Awaitable[RunState]]) -> None:
+    def __init__(self, client: Client, describe: Callable[[str], Awaitable[RunState]], largest: int) -> None:
+        self._largest = largest
         self._client = client
         self._describe = describe
 
@@ -58,15 +60,32 @@ class Talking:
         state = await self._describe(run_id)
         answer = _addressed(answer, state)
         update_id = self._update_id(answer)
+        sent = answer.model_copy(update={"call": uuid.uuid4().hex})
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT.total_seconds()):
-                return await self._update(run_id, answer, update_id)
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-            raise await self._no_answer(run_id, state) from None
+            for patience in (ANSWER_TIMEOUT, BUSY_ANSWER_TIMEOUT - ANSWER_TIMEOUT):
+                receipt = await self._answered_within(patience, run_id, sent, update_id)
+                if receipt is not None:
+                    return receipt
+                await self._check_served(run_id)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more answers.") from None
             raise unreachable(error) from error
+        raise EngineUnavailable(
+            f"Run `{run_id}` did not take the answer in {BUSY_ANSWER_TIMEOUT.total_seconds():g} s: "
+            "look at its status, answer again."
+        )
+
+    async def _answered_within(self, patience: timedelta, run_id: str, sent: Answer, update_id: str) -> Receipt | None:
+        """What became of the answer, None when that is not known in time: asking again with the same id waits on."""
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                return await self._update(run_id, sent, update_id)
+        except TimeoutError:
+            return None
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            _raise_if_cancelled(error)
+            return None
 
     def _update_id(self, answer: Answer) -> str:
         """The same for the same answer. Temporal stores it in clear."""
@@ -74,8 +93,7 @@ class Talking:
             return uuid.uuid4().hex
         return f"{answer.request_id}:{mark_of(self._client.data_converter, json_of(answer.payload))[:32]}"
 
-    async def _update(self, run_id: str, answer: Answer, update_id: str) -> Receipt:
-        sent = answer.model_copy(update={"call": uuid.uuid4().hex})
+    async def _update(self, run_id: str, sent: Answer, update_id: str) -> Receipt:
         handle: Any = self._client.get_workflow_handle(run_id)
         try:
             receipt: Receipt = await handle.execute_update(ANSWER_UPDATE, sent, id=update_id, result_type=Receipt)
@@ -84,14 +102,17 @@ class Talking:
         # An update runs once for its id: an answer with another call's mark is that call's, told again.
         return receipt if receipt.call == sent.call else receipt.model_copy(update={"duplicate": True})
 
-    async def _no_answer(self, run_id: str, state: RunState) -> CallError:
+    async def _check_served(self, run_id: str) -> None:
+        """Raises NoWorker when nobody works on the run's queue."""
         description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-        nobody = await states.unserved(self._client, description.task_queue, ANSWER_TIMEOUT)
+        nobody = await unserved(self._client, description, ANSWER_TIMEOUT)
         if nobody is not None:
-            return NoWorker(f"{nobody} Then answer again: nothing was changed.")
-        return EngineUnavailable(
-            f"Run `{run_id}` did not take the answer in {ANSWER_TIMEOUT.total_seconds():g} s: look at its status, answer again."
-        )
+            raise NoWorker(f"{nobody} Then answer again: nothing was changed.")
+
+    async def note_refusal(self, run_id: str, request_id: str, problem: str) -> None:
+        async with reaching_run(run_id):
+            handle = self._client.get_workflow_handle(run_id)
+            await handle.signal(REFUSAL_SIGNAL, args=[request_id, problem], rpc_timeout=RPC_TIMEOUT)
 
     async def signal(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
         try:
@@ -106,7 +127,7 @@ class Talking:
             async with reaching_run(run_id):
                 return await self._client.get_workflow_handle(run_id).query(query, args=list(args), rpc_timeout=RPC_TIMEOUT)
         except WorkflowQueryFailedError as error:
-            why = opened_text(self._client.data_converter, str(error))
+            why = await opened_text(self._client.data_converter, str(error))
             if why == HIDDEN:
                 why = await self._hidden_query_failure(run_id, query)
             if f"'{query}'" in why and "not found" in why:
@@ -125,20 +146,25 @@ class Talking:
 
     async def update(self, run_id: str, update: str, args: Sequence[Any]) -> Any:
         """Calls an update handler. Raises as `WorkflowHandle.update`."""
-        check_size(args)
+        check_size(args, self._largest)
         try:
             async with reaching_run(run_id):
                 return await self._client.get_workflow_handle(run_id).execute_update(update, args=list(args))
         except WorkflowUpdateFailedError as error:
             raise _update_failure(run_id, update, error.cause) from None
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-            waiting = asyncio.current_task()
-            if waiting is not None and waiting.cancelling():
-                raise asyncio.CancelledError from error
+            _raise_if_cancelled(error)
             raise EngineUnavailable(f"Update `{update}` of run `{run_id}` was not answered in time: {error}.") from error
         except NotFound:
             await self._describe(run_id)
             raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more updates.") from None
+
+
+def _raise_if_cancelled(error: WorkflowUpdateRPCTimeoutOrCancelledError) -> None:
+    """The client tells a time-out and a cancel of the waiting task alike."""
+    waiting = asyncio.current_task()
+    if waiting is not None and waiting.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _addressed(answer: Answer, state: RunState) -> Answer:

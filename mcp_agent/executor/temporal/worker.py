@@ -1,9 +1,12 @@
-"""The worker of an app: its workflows, its tasks and the framework's own steps, on one task queue."""
+"""The workers of an app: its workflows, its tasks and the framework's own steps, on its task queues."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AsyncExitStack
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,64 +14,113 @@ from typing import Any
 from temporalio.worker import Worker
 
 from mcp_agent.activities.builtin import app_tasks
+from mcp_agent.config_queues import WORKFLOWS
 from mcp_agent.executor.registry import Registry
 from mcp_agent.executor.temporal.connection import Connection, open_connection
+from mcp_agent.executor.temporal.lasting import LastingWorker, OnFatalError
+from mcp_agent.executor.temporal.placing import StepQueues
 from mcp_agent.executor.temporal.plugin import AgentPlugin
-from mcp_agent.executor.temporal.versioning import BuildPlugin, Deployment, build_id
+from mcp_agent.executor.temporal.service import service_of
+from mcp_agent.executor.temporal.versioning import VersionPlugin, Work, deployment_of
+from mcp_agent.executor.temporal.worker_options import worker_options
+from mcp_agent.executor.temporal.workers import Served, Workers
 from mcp_agent.executor.workflow_task import TaskDefinition
+from mcp_agent.observability.endpoints import endpoints
 
-GRACE = timedelta(seconds=5)
 
-
-def make_worker(
+def make_workers(
     connection: Connection,
     registry: Registry,
     tasks: Mapping[str, TaskDefinition],
     *,
-    deployment: Deployment | None,
+    queues: Collection[str] | None = None,
     changed: Callable[[str], None] = lambda run_id: None,
-    **options: Any,
-) -> Worker:
-    """A Temporal worker for an app. `options` go to `temporalio.worker.Worker` as they are."""
-    settings = registry.settings.temporal
-    plugins: list[Any] = [AgentPlugin(registry, tasks, changed)]
-    if deployment is not None:
-        plugins.append(BuildPlugin(deployment))
-    if settings.max_concurrent_activities is not None:
-        options.setdefault("max_concurrent_activities", settings.max_concurrent_activities)
-    return Worker(
-        connection.client,
-        task_queue=connection.task_queue,
-        workflows=[definition.cls for definition in registry.workflows.values()],
-        graceful_shutdown_timeout=GRACE,
-        plugins=plugins,
-        **options,
-    )
+    **given: Any,
+) -> Workers:
+    """The workers of an app, one for each of its queues. All know all steps, so that one which was scheduled before the
+    configuration changed finds its worker.
+
+    Args:
+        connection: Where the app's runs live.
+        registry: The app.
+        tasks: Its steps.
+        queues: Those of `temporal.queues` to serve, `workflows` for that of the workflows; all by default.
+        changed: Told the id of a run in this process whose public state changes; called from any thread.
+        given: Options for `temporalio.worker.Worker`, of each queue.
+
+    Raises:
+        ConfigError: There is no such queue, or a configured one is none.
+        DefinitionError: A workflow, or one of its handlers, takes or gives what cannot be sent.
+    """
+    for definition in registry.workflows.values():
+        definition.check_types()
+    placing = StepQueues(registry.settings.temporal.queues)
+    placing.check_used(tasks.values())
+    deployment = deployment_of(connection.client, registry, connection.task_queue)
+    served: list[Served] = []
+    for name, task_queue in placing.served(connection.task_queue, queues).items():
+        work: Work = "workflows" if name == WORKFLOWS else "steps"
+        plugins: list[Any] = [AgentPlugin(registry, tasks, changed)]
+        if deployment is not None:
+            plugins.append(VersionPlugin(deployment if work == "workflows" else deployment.of_steps(task_queue)))
+        options = {
+            **worker_options(registry.settings.temporal, given, name),
+            "task_queue": task_queue,
+            "workflows": [definition.cls for definition in registry.workflows.values()] if work == "workflows" else [],
+            "plugins": plugins,
+        }
+        served.append(Served(name, task_queue, work, _lasting(connection, registry, options)))
+    return Workers(connection.client, served)
 
 
-def deployment_of(connection: Connection, registry: Registry) -> Deployment | None:
-    """The builds of the app's queue; `None` where workers do not tell them apart."""
-    return Deployment(connection.client, connection.task_queue, build_id(registry)) if connection.builds else None
+def _lasting(connection: Connection, registry: Registry, options: Mapping[str, Any]) -> LastingWorker:
+    client, grace = connection.client, timedelta(seconds=registry.settings.server.grace_seconds)
+
+    def make(identity: str, on_fatal_error: OnFatalError) -> Worker:
+        return Worker(client, identity=identity, graceful_shutdown_timeout=grace, on_fatal_error=on_fatal_error, **options)
+
+    return LastingWorker(make, client.identity, service_of(client), connection.reconnect, grace)
 
 
 class AppWorker:
-    """What `create_temporal_worker_for_app` opens: `run()` serves until it is cancelled."""
+    """What `create_temporal_worker_for_app` opens: `run()` serves until it is cancelled, or until SIGTERM.
 
-    def __init__(self, worker: Worker, stack: AsyncExitStack, task_queue: str) -> None:
-        self._worker = worker
+    Attributes:
+        task_queue: Of the workflows.
+        task_queues: All that are served, by their names in `temporal.queues`; `workflows` is that of the workflows.
+    """
+
+    def __init__(self, workers: Workers, stack: AsyncExitStack, task_queue: str) -> None:
+        self._workers = workers
         self._stack = stack
         self.task_queue = task_queue
+        self.task_queues = workers.task_queues
 
     async def run(self) -> None:
-        """Serves runs until cancelled, then stops in order."""
+        """Serves runs until cancelled or until SIGTERM, then stops in order: steps under way get `server.grace_seconds`."""
         try:
-            await self._worker.run()
+            with _at_sigterm(self._workers.shutdown):
+                await self._workers.run()
         finally:
             await self.aclose()
 
     async def aclose(self) -> None:
         """Closes what the worker opened; harmless twice."""
         await self._stack.aclose()
+
+
+@contextmanager
+def _at_sigterm(act: Callable[[], None]) -> Generator[None, None, None]:
+    """Calls `act` at SIGTERM, where the program does nothing about it itself."""
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    loop = asyncio.get_running_loop()
+    if mine:
+        loop.add_signal_handler(signal.SIGTERM, act)
+    try:
+        yield
+    finally:
+        if mine:
+            loop.remove_signal_handler(signal.SIGTERM)
 
 
 class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, used with `await` and `async with`
@@ -79,7 +131,8 @@ class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, 
 
     Args:
         app: The app.
-        task_queue: The configured queue by default.
+        task_queue: Of the workflows; the configured one by default.
+        queues: Which of `temporal.queues` it serves, with `workflows` for that of the workflows; all by default.
         max_concurrent_workflows: Runs whose code is executed at the same time.
         max_concurrent_activities: Steps under way at the same time.
         max_cached_workflows: Runs kept in memory between their events.
@@ -87,6 +140,7 @@ class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, 
 
     Raises:
         ConfigError: The configuration is wrong.
+        DefinitionError: A workflow, or one of its handlers, takes or gives what cannot be sent.
         EngineUnavailable: Temporal cannot be reached or started.
     """
 
@@ -95,6 +149,7 @@ class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, 
         app: Registry,
         *,
         task_queue: str | None = None,
+        queues: Collection[str] | None = None,
         max_concurrent_workflows: int | None = None,
         max_concurrent_activities: int | None = None,
         max_cached_workflows: int | None = None,
@@ -102,6 +157,7 @@ class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, 
     ) -> None:
         self._app = app
         self._task_queue = task_queue
+        self._queues = queues
         given = {
             "max_concurrent_workflow_tasks": max_concurrent_workflows,
             "max_concurrent_activities": max_concurrent_activities,
@@ -127,6 +183,8 @@ class create_temporal_worker_for_app:  # noqa: N801 - the specification's name, 
             connection = await stack.enter_async_context(open_connection(self._app))
             tasks = await stack.enter_async_context(app_tasks(self._app))
             connection = replace(connection, task_queue=self._task_queue or connection.task_queue)
-            worker = make_worker(connection, self._app, tasks, deployment=deployment_of(connection, self._app), **self._options)
+            workers = make_workers(connection, self._app, tasks, queues=self._queues, **self._options)
+            settings, metrics = self._app.settings.observability, self._app.telemetry.metrics
+            await stack.enter_async_context(endpoints(settings, metrics, workers.health))
             kept = stack.pop_all()
-        return AppWorker(worker, kept, connection.task_queue)
+        return AppWorker(workers, kept, connection.task_queue)

@@ -118,6 +118,11 @@ def with_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -
     return partial(function, *args[:split], **dict(zip(named, args[split:], strict=True)))
 
 
+def _has_content(items: list[Any]) -> bool:
+    """Whether a list is MCP content, perhaps with texts among it."""
+    return any(isinstance(item, ContentBlock) for item in items) and all(isinstance(i, ContentBlock | str) for i in items)
+
+
 def content_of(value: Any) -> tuple[list[ContentBlock], dict[str, Any] | None]:
     """A function's value for a client or a model: MCP content as it is, text as text, anything else as JSON.
 
@@ -134,9 +139,9 @@ def content_of(value: Any) -> tuple[list[ContentBlock], dict[str, Any] | None]:
     if isinstance(value, ContentBlock):
         to_json(value)
         return [value], None
-    if isinstance(value, list) and value and all(isinstance(item, ContentBlock) for item in cast("list[Any]", value)):
+    if isinstance(value, list) and _has_content(cast("list[Any]", value)):
         to_json(value)
-        return cast("list[ContentBlock]", value), None
+        return [TextContent(text=item) if isinstance(item, str) else item for item in cast("list[Any]", value)], None
     data = to_json(value)
     structured: Any = from_json(data)
     return [TextContent(text=data.decode())], cast("dict[str, Any]", structured) if isinstance(structured, dict) else None

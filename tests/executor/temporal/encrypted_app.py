@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from pydantic import BaseModel
 from temporalio import workflow as temporal_workflow
 
 from mcp_agent import workflow
@@ -125,3 +126,19 @@ class Fails(Workflow[Any]):
             case "held":
                 await hold(text)
         return WorkflowResult(error=f"{text} is an error")
+
+
+class Dose(BaseModel):
+    dose: str
+
+
+@app.workflow
+class Asks(Workflow[str]):
+    """Asks a person in a form, logs, and tells how far it is."""
+
+    @app.workflow_run
+    async def run(self, text: str) -> str:
+        app.context.logger.info(f"{text} is logged")
+        app.context.report_progress(1, 2, f"{text} is half done")
+        answer = await app.context.elicit(f"How much {text}?", Dose)
+        return f"{text} of {answer.data.dose}"

@@ -92,6 +92,17 @@ async def test_four_processes_at_once_start_exactly_one(keeper_folder: Folder):
     assert keeper_folder.starts == 1
 
 
+async def test_a_port_is_never_used_for_two_things(keeper_folder: Folder):
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+    keeper_folder.path.mkdir(mode=0o700, exist_ok=True)
+    (keeper_folder.path / "ports.json").write_text(json.dumps({"port": port, "ui_port": port}))
+    async with ensure(keeper_folder.path, keeper_folder.binary, quiet) as server:
+        assert server.address.endswith(f":{port}")
+        assert not server.ui_url.endswith(f":{port}")
+    await until_gone(server.keeper_pid, server.server_pid)
+
+
 @pytest.mark.promise("design: the keeper stops Temporal when nobody uses it any more")
 async def test_the_kill_of_the_last_client_ends_the_keeper_and_temporal(keeper_folder: Folder):
     client = keeper_folder.client()

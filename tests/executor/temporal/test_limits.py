@@ -1,21 +1,17 @@
 """What Temporal allows at most, on a server that allows little: a named error or continue-as-new, never a loop or a hang."""
 
 import asyncio
-import subprocess
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 
 import pytest
-from temporalio.service import ConnectConfig, ServiceClient
 
 from mcp_agent import workflow
 from mcp_agent.app import MCPApp
 from mcp_agent.config import Settings
 from mcp_agent.errors import RateLimited, RunTerminatedError
-from mcp_agent.executor.temporal.binary import find_or_make_binary
 from mcp_agent.executor.temporal.executor import TemporalExecutor
-from mcp_agent.executor.temporal.keeper import _free_port
 from mcp_agent.executor.workflow import Workflow
-from tests.support import until
+from tests.executor.temporal.conftest import StartServer
 
 pytestmark = pytest.mark.anyio
 app = MCPApp("limits")
@@ -70,30 +66,12 @@ class Steps(Workflow[int]):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str, None, None]:
-    binary = asyncio.run(find_or_make_binary(None, print))
-    port = _free_port()
-    command = [str(binary), "server", "start-dev", "--headless", "--port", str(port), "--log-level", "error"]
-    for name, value in LIMITS.items():
-        command += ["--dynamic-config-value", f"{name}={value}"]
-    log = tmp_path_factory.mktemp("limited") / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    process.wait()
+async def address(start_server: StartServer) -> str:
+    return await start_server(LIMITS)
 
 
 @pytest.fixture
 async def executor(address: str) -> AsyncGenerator[TemporalExecutor, None]:
-    async def up() -> bool:
-        try:
-            await ServiceClient.connect(ConnectConfig(target_host=address))
-        except RuntimeError:
-            return False
-        return True
-
-    await until(up)
     host, port = address.split(":")
     app.use(Settings(execution_engine="temporal", temporal={"host": host, "port": int(port)}))
     async with app.open_executor(worker=True) as opened:

@@ -11,6 +11,7 @@ from mcp_agent.app import MCPApp
 from mcp_agent.config import Settings
 from mcp_agent.errors import IdempotencyConflict, InvalidArguments, MCPAgentError, NotFound
 from mcp_agent.executor.executor import Executor
+from mcp_agent.executor.temporal.executor import TemporalExecutor
 from mcp_agent.executor.workflow import Workflow
 from tests.support import until
 
@@ -23,6 +24,13 @@ class Report(Workflow[str]):
     @app.workflow_run
     async def run(self, name: str, times: int = 1) -> str:
         return name * times
+
+
+@app.workflow(priority=2)
+class Urgent(Workflow[str]):
+    @app.workflow_run
+    async def run(self) -> str:
+        return "done"
 
 
 @pytest.fixture
@@ -64,6 +72,26 @@ async def test_a_schedule_starts_runs_until_it_is_paused_and_deleted(executor: E
     for call in (schedule.describe(), schedule.pause(), schedule.unpause(), schedule.trigger(), schedule.delete()):
         with pytest.raises(NotFound, match="`often`"):
             await call
+
+
+@pytest.mark.promise("issue 7: priorities")
+@pytest.mark.parametrize(("configured", "gets"), [({}, 2), ({"Urgent": 5}, 5)], ids=["by the code", "by the configuration"])
+async def test_the_runs_of_a_schedule_have_the_priority_of_their_workflow(temporal: Path, configured: dict[str, int], gets: int):
+    app.use(Settings(execution_engine="temporal", temporal={"data_dir": temporal, "priorities": configured}))
+    async with app.open_executor() as executor:
+        assert isinstance(executor, TemporalExecutor)
+        schedule = await executor.create_schedule(f"urgent-{gets}", "Urgent", cron=["0 0 1 1 *"])
+        await schedule.trigger()
+
+        async def started() -> tuple[str, ...]:
+            return (await schedule.describe()).recent_runs
+
+        (run_id,) = await until(started)
+        run = executor.client.get_workflow_handle(run_id)
+        described = (await run.describe()).raw_description.workflow_execution_info
+        assert described.priority.priority_key == gets
+        await run.terminate()
+        await schedule.delete()
 
 
 async def test_a_cron_expression_is_read_in_its_time_zone(executor: Executor):

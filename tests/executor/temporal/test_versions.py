@@ -1,5 +1,6 @@
 """Runs keep the version of the code that they began with; code that is gone blocks them until it is back."""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -15,7 +18,6 @@ from mcp_agent.app import MCPApp
 from mcp_agent.config import Settings
 from mcp_agent.errors import MCPAgentError
 from mcp_agent.executor.executor import Executor
-from mcp_agent.executor.runs import RunState
 from mcp_agent.executor.temporal import AgentPlugin
 from mcp_agent.executor.temporal.executor import TemporalExecutor
 from mcp_agent.executor.temporal.replaying import ReplayError
@@ -100,9 +102,9 @@ async def worker_of(app: MCPApp, client: Client) -> AsyncGenerator[None, None]:
         yield
 
 
-async def waiting(executor: Executor) -> str:
+async def waiting(executor: Executor, **options: Any) -> str:
     """A run that has done its first step, and waits. A worker that is stopped earlier loses the task that it has in hand."""
-    handle = await executor.start_workflow("Versioned", task_timeout=timedelta(seconds=2))  # how often it is tried when blocked
+    handle = await executor.start_workflow("Versioned", **options)
 
     async def stepped() -> bool:
         events = (await handle.temporal.fetch_history()).events  # type: ignore[attr-defined]
@@ -111,6 +113,13 @@ async def waiting(executor: Executor) -> str:
 
     await until(stepped)
     return handle.id
+
+
+async def why_blocked(executor: Executor, run_id: str) -> str:
+    async def blocked() -> str | None:
+        return (await executor.describe_run(run_id)).blocked
+
+    return await until(blocked)
 
 
 async def finished(executor: Executor, run_id: str) -> Any:
@@ -131,13 +140,7 @@ async def test_runs_keep_their_version_through_every_change_of_the_code(executor
         assert await finished(executor, two) == ["step of 2", "step of 2"]
         assert await finished(executor, three) == ["step of 3", "step of 3"]
         await executor.get_handle(pruned).signal("go")
-
-        async def blocked() -> RunState | None:
-            state = await executor.describe_run(pruned)
-            return state if state.status == "blocked" else None
-
-        cause = (await until(blocked)).blocked
-        assert cause is not None
+        cause = await why_blocked(executor, pruned)
         assert "VersionRemoved" in cause
         assert "get_version('logic', 1, 3)" in cause
         history = await executor.client.get_workflow_handle(pruned).fetch_history()
@@ -145,6 +148,29 @@ async def test_runs_keep_their_version_through_every_change_of_the_code(executor
             await fourth.replayer().replay_workflow(history)
     async with worker_of(third, executor.client):
         assert (await executor.get_handle(pruned).result()).value == ["step of 1", "step of 1"]
+
+
+@pytest.mark.promise("contract: a run that cannot go on is blocked, also where Temporal keeps no cause")
+async def test_a_run_whose_first_try_was_lost_and_whose_code_then_fails_is_blocked(executor: TemporalExecutor):
+    async with worker_of(first, executor.client):
+        run_id = await waiting(executor, task_timeout=timedelta(seconds=3))
+    await executor.get_handle(run_id).signal("go")
+    await take_and_lose(executor.client)
+    async with worker_of(fourth, executor.client):
+        cause = await why_blocked(executor, run_id)
+        assert re.search(r"tried \d+ times without an answer", cause)
+        assert "the log of the workers of task queue `versions` names it" in cause
+    async with worker_of(third, executor.client):
+        assert (await executor.get_handle(run_id).result()).value == ["step of 1", "step of 1"]
+
+
+async def take_and_lose(client: Client) -> None:
+    """Does what a worker does that is killed with a workflow task in hand."""
+    queue = TaskQueue(name="versions")
+    taken = await client.workflow_service.poll_workflow_task_queue(
+        PollWorkflowTaskQueueRequest(namespace=client.namespace, task_queue=queue)
+    )
+    assert taken.task_token
 
 
 @pytest.mark.promise("issue: an over-limit history is a named error")

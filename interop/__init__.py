@@ -1,0 +1,1 @@
+"""Clients that nobody here wrote, against this project's server: `make interop` and `make conformance`."""
