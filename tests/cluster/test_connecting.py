@@ -16,11 +16,11 @@ from mcp_agent.errors import EngineUnavailable
 from mcp_agent.executor.executor import Executor
 from mcp_agent.executor.temporal.client import connect
 from mcp_agent.executor.temporal.target import Targets, expiry
-from tests.cluster.balancer import balanced
 from tests.cluster.cluster import Cluster
 from tests.cluster.cluster_app import app
 from tests.cluster.credentials import Authority, Issuer
 from tests.support import until
+from tests.tcp_balancer import balanced
 
 pytestmark = pytest.mark.anyio
 
@@ -247,5 +247,5 @@ async def test_changed_certificates_are_used_without_a_restart(cluster: Cluster)
                 return balancer.connections > taken
 
             await until(connected_anew)
-            await balancer.cut()
+            balancer.cut()
             await greet(executor, "after")

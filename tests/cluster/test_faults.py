@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from tests.cluster.balancer import balanced
 from tests.cluster.clients import Runs, served
 from tests.cluster.cluster import Cluster
 from tests.cluster.notes import Notes
 from tests.support import until
+from tests.tcp_balancer import balanced
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 

@@ -4,7 +4,6 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -23,6 +22,7 @@ from mcp_agent.observability.health import WELL, Health, recent
 from tests.observability import observed_app
 from tests.observability.collector import read
 from tests.support import Desk, desk_in, until
+from tests.tcp_balancer import balanced
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.anyio
@@ -159,50 +159,11 @@ async def test_a_worker_without_temporal_is_alive_and_not_ready(temporal: Path, 
     monkeypatch.setattr("mcp_agent.observability.health.LOOK_WITHIN", 1.0)
     server = status(temporal)
     assert server is not None
-    async with piped(server.address) as pipe:
-        health = recent(health_of(await Client.connect(pipe.address), Seeming()))
-        await pipe.cut()
-        told = await health()
+    async with balanced([server.address]) as balancer:
+        health = recent(health_of(await Client.connect(balancer.address), Seeming()))
+    told = await health()
     assert (told.alive, told.ready) == (True, False)
     assert "does not answer" in told.problem
-
-
-@dataclass
-class Pipe:
-    """A connection to a server that can be cut."""
-
-    address: str
-    server: asyncio.Server
-    writers: list[asyncio.StreamWriter]
-
-    async def cut(self) -> None:
-        self.server.close()
-        for writer in self.writers:
-            writer.transport.abort()
-
-
-@asynccontextmanager
-async def piped(upstream: str) -> AsyncGenerator[Pipe, None]:
-    host, _, port = upstream.rpartition(":")
-    writers: list[asyncio.StreamWriter] = []
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(host, int(port))
-        writers.extend((writer, back))
-        await asyncio.gather(copy(reader, back), copy(there, writer))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    pipe = Pipe(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", server, writers)
-    try:
-        yield pipe
-    finally:
-        await pipe.cut()
 
 
 async def test_an_engine_that_does_not_answer_in_time_is_not_ready(monkeypatch: pytest.MonkeyPatch):
