@@ -1,4 +1,5 @@
 import asyncio
+import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from mcp_agent.executor.temporal.making import CannotMake
 from mcp_agent.testing.time_skipping import time_skipping_server_path
 from tests.fakes import aimock_program
 from tests.support import until_gone
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in the background has SIGINT ignored, and every program that they start inherits it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
