@@ -43,6 +43,9 @@ FAMILIES = {
 
 
 async def main(names: list[str]) -> None:
+    unknown = [name for name in names if name not in FAMILIES]
+    if unknown:
+        sys.exit(f"there is no benchmark `{unknown[0]}`: give some of {', '.join(FAMILIES)}, or none for all")
     rows: list[Row] = []
     async with bench() as made:
         for name in names or FAMILIES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -104,7 +105,7 @@ class Desk:
 
     async def serve(self) -> HttpServer:
         """A server over HTTP, as soon as it listens."""
-        process, errors = self._started("serve", "--port", "0")
+        process, errors = self.start("serve", "--port", "0")
 
         async def address() -> str | None:
             assert process.poll() is None, errors.read_text()
@@ -115,15 +116,29 @@ class Desk:
 
     def work(self) -> subprocess.Popen[str]:
         """A worker alone. It need not be waited for: runs wait for it."""
-        return self._started("worker")[0]
+        return self.start("worker")[0]
 
-    def _started(self, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
-        """A process and the file that it writes to."""
+    async def run(self, *arguments: str, within: float = 60) -> subprocess.CompletedProcess[str]:
+        """A command of `mcp-agent` with these arguments and no others, to its end."""
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "mcp_agent.cli", *arguments],
+            cwd=self.folder,
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+
+    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> tuple[subprocess.Popen[str], Path]:
+        """A command of `mcp-agent` that goes on, and the file that it writes to."""
         errors = self.folder / f"{arguments[0]}-{len(self.processes)}.log"
         with errors.open("w") as out:
             process = subprocess.Popen(
                 self.command(*arguments),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=out,
                 stderr=out,
                 text=True,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import stat
 import sys
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
@@ -40,7 +42,20 @@ async def over_http(app: MCPApp, host: str, port: int) -> None:
         async with AgentServer.open(app, _settle) as server, _observed(app, server.health):
             address = address_of(listener, host)
             sys.stderr.write(f"{app.name}: {len(server.tools.names)} tools at {address}/mcp (SSE: {address}/sse)\n")
+            if _started_by_a_client():
+                sys.stderr.write(
+                    "mcp-agent: standard input is not read: a client that starts this server itself needs `--stdio`\n"
+                )
             await serve_http(server, listener, host, stop)
+
+
+def _started_by_a_client() -> bool:
+    """Whether standard input is somebody's pipe, as that of servers is which clients start. Node's pipes are sockets."""
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:  # it is closed
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 async def work(app: MCPApp, queues: Literal[True] | Collection[str]) -> None:

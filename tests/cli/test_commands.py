@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -68,20 +67,6 @@ async def asyncio_desk(tmp_path: Path) -> AsyncGenerator[Desk, None]:
         yield made
 
 
-async def run(desk: Desk, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "mcp_agent.cli", *arguments],
-        cwd=desk.folder,
-        env=desk.env(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.mark.promise("fault: a print in user code at import and in run")
 async def test_what_user_code_prints_never_reaches_the_protocol(desk: Desk):
     process = subprocess.Popen(
@@ -134,7 +119,7 @@ async def test_what_user_code_prints_never_reaches_the_protocol(desk: Desk):
     [(["--port", "99999"], "`99999` is no port"), (["--stdio", "--port", "8000"], "no meaning with `--stdio`")],
 )
 async def test_an_address_that_cannot_be_meant_is_an_error_of_one_line(asyncio_desk: Desk, options: list[str], said: str):
-    done = await run(asyncio_desk, "serve", *options)
+    done = await asyncio_desk.run("serve", *options)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -146,7 +131,7 @@ async def test_a_port_in_use_is_told_before_anything_is_started(desk: Desk):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = await run(desk, "serve", "--port", port)
+        done = await desk.run("serve", "--port", port)
     assert done.returncode == 2
     assert port in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -166,7 +151,7 @@ async def test_a_port_in_use_is_told_before_anything_is_started(desk: Desk):
     ],
 )
 async def test_what_is_wrong_is_told_in_the_last_line_without_a_traceback(asyncio_desk: Desk, arguments: list[str], told: str):
-    done = await run(asyncio_desk, *arguments)
+    done = await asyncio_desk.run(*arguments)
     assert done.returncode == 2
     assert told in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -175,7 +160,7 @@ async def test_what_is_wrong_is_told_in_the_last_line_without_a_traceback(asynci
 @pytest.mark.promise("fault: a configuration with an unknown key, over stdio")
 async def test_a_wrong_configuration_ends_the_server_with_all_that_is_wrong(asyncio_desk: Desk):
     (asyncio_desk.folder / "mcp_agent.config.yaml").write_text("execution_engin: temporal\nserver: {port: many, app: 'x:y'}\n")
-    done = await run(asyncio_desk, "serve", "--stdio")
+    done = await asyncio_desk.run("serve", "--stdio")
     assert done.returncode == 2
     assert done.stdout == ""
     for part in ("execution_engin", "`execution_engine`", "server.port", "many"):
@@ -184,27 +169,31 @@ async def test_a_wrong_configuration_ends_the_server_with_all_that_is_wrong(asyn
 
 @pytest.mark.parametrize("desk", ["temporal"], indirect=True)
 async def test_a_worker_of_a_queue_that_is_not_configured_starts_nothing(desk: Desk):
-    done = await run(desk, "worker", "--queues", "models,workflow")
+    done = await desk.run("worker", "--queues", "models,workflow")
     assert done.returncode == 2
     assert "`--queues models,workflow`: There is no queue `models`" in done.stderr.splitlines()[-1]
     assert desk.server() is None
 
 
 async def test_help_names_every_command(asyncio_desk: Desk):
-    done = await run(asyncio_desk, "--help")
+    done = await asyncio_desk.run("--help")
     assert done.returncode == 0
     for command in ("serve", "worker", "dev"):
         assert command in done.stdout
 
 
+@pytest.mark.parametrize(("stdin", "told"), [(subprocess.PIPE, True), (subprocess.DEVNULL, False)])
+async def test_a_client_that_starts_a_server_and_does_not_say_stdio_is_told(asyncio_desk: Desk, stdin: int, told: bool):
+    process, errors = asyncio_desk.start("serve", "--port", "0", stdin=stdin)
+    await until_file(errors, "tools at")
+    process.terminate()
+    process.communicate(timeout=30)
+    assert ("needs `--stdio`" in errors.read_text()) is told
+
+
 @pytest.mark.parametrize("desk", ["temporal"], indirect=True)
 async def test_a_worker_alone_serves_the_runs_that_another_process_starts(desk: Desk):
-    errors = desk.folder / "worker.log"
-    with errors.open("w") as out:
-        worker = subprocess.Popen(
-            desk.command("worker", "--queues", "workflows"), cwd=desk.folder, env=desk.env(), stdout=out, stderr=out
-        )
-    desk.processes.append(worker)  # type: ignore[arg-type]
+    worker, errors = desk.start("worker", "--queues", "workflows")
     await until_file(errors, "a worker for 1 workflows")
     (desk.folder / "mcp_agent.config.yaml").write_text(
         (desk.folder / "mcp_agent.config.yaml").read_text().replace("'chatty:app'", "'chatty:app', worker: false")
@@ -220,12 +209,12 @@ async def test_a_worker_alone_serves_the_runs_that_another_process_starts(desk: 
 @pytest.mark.parametrize("desk", ["temporal"], indirect=True)
 async def test_the_embedded_temporal_is_shown_and_stopped(desk: Desk):
     config = ["--config", str(desk.folder / "mcp_agent.config.yaml")]
-    assert (await run(desk, "dev", "status", *config)).returncode == 1
+    assert (await desk.run("dev", "status", *config)).returncode == 1
     desk.environment[GRACE_VARIABLE] = "60"  # it is stopped by the command, and not because nobody uses it
     server = await desk.serve()
 
     async def shown() -> str | None:
-        done = await run(desk, "dev", "status", *config)
+        done = await desk.run("dev", "status", *config)
         return done.stdout if done.returncode == 0 else None
 
     temporal = None
@@ -235,9 +224,9 @@ async def test_the_embedded_temporal_is_shown_and_stopped(desk: Desk):
     assert temporal.address in text
     assert temporal.ui_url in text
     server.kill()
-    assert (await run(desk, "dev", "stop", *config)).stdout == "stopping\n"
+    assert (await desk.run("dev", "stop", *config)).stdout == "stopping\n"
     await until_gone(temporal.keeper_pid, temporal.server_pid)
-    assert (await run(desk, "dev", "stop", *config)).stdout == "not running\n"
+    assert (await desk.run("dev", "stop", *config)).stdout == "not running\n"
 
 
 async def test_sigterm_ends_the_server_in_order(desk: Desk):
@@ -253,8 +242,8 @@ async def test_replay_tells_for_each_file(asyncio_desk: Desk):
     history = asyncio_desk.folder / "no-history.json"
     history.write_text("{}")
     config = str(asyncio_desk.folder / "mcp_agent.config.yaml")
-    done = await run(asyncio_desk, "replay", str(history), "nowhere.json", "--config", config)
+    done = await asyncio_desk.run("replay", str(history), "nowhere.json", "--config", config)
     assert done.returncode == 1
     assert "no-history.json` is no workflow history" in done.stdout
     assert "`nowhere.json` cannot be read" in done.stdout
-    assert (await run(asyncio_desk, "replay", "--config", config)).returncode == 2
+    assert (await asyncio_desk.run("replay", "--config", config)).returncode == 2

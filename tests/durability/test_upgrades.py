@@ -99,23 +99,10 @@ class Shop:
         """The next command of the page, which must be the expected one."""
         command = next(self._commands)
         assert command.startswith(expected), command
-        return await self.run(*shlex.split(command)[1:])
+        return await self.desk.run(*shlex.split(command)[1:], within=120)
 
     def all_done(self) -> bool:
         return next(self._commands, None) is None
-
-    async def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = self.desk.command(*arguments)
-        return await asyncio.to_thread(
-            subprocess.run,
-            command,
-            cwd=self.desk.folder,
-            env=self.desk.env(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
 
     async def known(self, version: str) -> None:
         """Until Temporal has seen a worker of it ask for work."""
@@ -167,7 +154,7 @@ async def shop(tmp_path: Path, temporal: Path, binary: Path) -> AsyncGenerator[S
 async def test_the_runbook_of_the_page(shop: Shop):
     old = shop.work("v1")
     await shop.known("v1")
-    assert (await shop.run("deployment", "promote", "v1")).returncode == 0
+    assert (await shop.desk.run("deployment", "promote", "v1")).returncode == 0
     order, other, report = [await shop.begun(name) for name in ("Order", "Order", "Report")]
     assert await shop.version(order) == ("v1", "pinned")
     assert await shop.version(report) == ("v1", "auto_upgrade")
@@ -193,7 +180,7 @@ async def test_the_runbook_of_the_page(shop: Shop):
     back = await shop.begun("Order")
     assert await shop.end(back) == "code of v1, wording 1"
     assert await shop.end(new) == "code of v2, wording 1"
-    assert "v2  current" in (await shop.run("deployment", "promote")).stdout  # that of IMAGE_TAG
+    assert "v2  current" in (await shop.desk.run("deployment", "promote")).stdout  # that of IMAGE_TAG
 
     await shop.listed("TemporalWorkerDeploymentVersion = 'shop:v1' AND ExecutionStatus = 'Running'", 1)
     shown = await shop.as_written("mcp-agent deployment show")

@@ -122,11 +122,7 @@ asyncio.run(main())
 @pytest.mark.anyio
 @pytest.mark.promise("specification: Configure mcp-agent, workflow_task_modules and workflow_task_retry_policies")
 async def test_a_worker_in_another_process_has_the_modules_tasks_and_their_policies(desk: Desk):
-    errors = desk.folder / "worker.log"
-    command = desk.command("worker", "--app", "configured:app")
-    with errors.open("w") as out:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
-        desk.processes.append(subprocess.Popen(command, cwd=desk.folder, env=desk.env(), text=True, **streams))
+    _, errors = desk.start("worker", "--app", "configured:app")
     await until_file(errors, "a worker for 1 workflows")
     main = subprocess.run(
         [sys.executable, "-c", STARTS],
