@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import typing
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ContentBlock, InputRequiredResult
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from mcp_agent.errors import CallError
+from mcp_agent.executor.failures import error_text, failure_type
+from mcp_agent.executor.workflow import WorkflowResult
 from mcp_agent.server.entries import REFUSAL, refusal
 from mcp_agent.workflows.llm.functions import content_of
 
@@ -27,40 +32,80 @@ _OTHERWISE = [
 @dataclass(frozen=True)
 class FunctionOutput:
     """Args:
+    tool: The tool's name.
     adapter: Of the return type; `None` where that tells nothing or has no JSON form.
     schema: Of the data: a value, a run where the caller does not wait long enough, or a refusal; `None` where the function's
         signature does not tell what it gives, or where it gives MCP content.
     wrapped: The value is no JSON object: the data has it as `result`.
     """
 
+    tool: str
     adapter: TypeAdapter[Any] | None
     schema: dict[str, Any] | None
     wrapped: bool
 
     @classmethod
-    def of(cls, returned: Any) -> FunctionOutput:
+    def of(cls, tool: str, returned: Any) -> FunctionOutput:
         """Of a function with that return type."""
         if returned in (Any, object):
-            return cls(None, None, wrapped=False)
+            return cls(tool, None, None, wrapped=False)
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(returned)
             if _has_content(returned):
-                return cls(adapter, None, wrapped=False)
+                return cls(tool, adapter, None, wrapped=False)
             value = adapter.json_schema(mode="serialization")
         except PydanticUserError:  # its values may have a JSON form all the same
-            return cls(None, None, wrapped=False)
+            return cls(tool, None, None, wrapped=False)
         types = value.pop("$defs", {})
         wrapped = not _is_object(value, types)
         if wrapped:
             value = {"type": "object", "properties": {"result": value}, "required": ["result"]}
         schema = {"type": "object", "anyOf": [value, *deepcopy(_OTHERWISE)]}
-        return cls(adapter, {**schema, "$defs": types} if types else schema, wrapped)
+        return cls(tool, adapter, {**schema, "$defs": types} if types else schema, wrapped)
+
+    def outcome(self, task: asyncio.Task[Any]) -> CallToolResult | InputRequiredResult:
+        """What a call of the function has come to.
+
+        Raises:
+            CallError, MCPError: What the function means to answer with.
+        """
+        if task.cancelled():
+            return refusal("cancelled", f"`{self.tool}` was cancelled.")
+        error = task.exception()
+        if isinstance(error, CallError | MCPError):
+            raise error
+        if error is not None:
+            return refusal(failure_type(error), f"`{self.tool}` failed: {error_text(error)}")
+        try:
+            return self._answer(task.result())
+        except (PydanticSerializationError, UnicodeEncodeError) as problem:
+            return refusal("unserializable_result", f"`{self.tool}` returned what has no JSON form: {problem}")
+
+    def late(self, task: asyncio.Task[Any]) -> CallToolResult:
+        """The same, of a call whose client no longer waits."""
+        outcome = self.outcome(task)
+        if isinstance(outcome, CallToolResult):
+            return outcome
+        return refusal(
+            "input_required", f"`{self.tool}` asked for input after its client had stopped to wait: ask in a workflow."
+        )
+
+    def _answer(self, value: Any) -> CallToolResult | InputRequiredResult:
+        if isinstance(value, CallToolResult | InputRequiredResult):
+            to_json(value)  # what cannot be sent is an error now, and no answer later
+            return value
+        if not isinstance(value, WorkflowResult):
+            return self.result(value)
+        given = cast("WorkflowResult[Any]", value)
+        if given.error is not None:
+            return refusal("workflow_error", f"`{self.tool}` failed: {given.error}")
+        return self.result(given.value)
 
     def restored(self, data: Any) -> Any:
         """The value that a run has kept as JSON: MCP content is content again."""
         return data if self.adapter is None or self.schema is not None else self.adapter.validate_python(data)
 
-    def result(self, tool: str, value: Any) -> CallToolResult:
+    def result(self, value: Any) -> CallToolResult:
         """A refusal for a value that is not of the return type: clients hold answers to the schema, and tell nobody why.
 
         Raises PydanticSerializationError and UnicodeEncodeError for what has no JSON form.
@@ -82,7 +127,7 @@ class FunctionOutput:
                 return CallToolResult(content=content, structured_content=data)
         assert problem is not None
         why = f"`{problem.json_path}`: {problem.message[:300]}"
-        return refusal("unfit_result", f"`{tool}` returned what does not fit its return type: {why}")
+        return refusal("unfit_result", f"`{self.tool}` returned what does not fit its return type: {why}")
 
     def _typed(self, value: Any) -> bytes | None:
         """Its JSON by the return type, which then fits the schema; `None` for a value that is not quite of it."""

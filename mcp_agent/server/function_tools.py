@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
-from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, InputRequiredResult, Tool, ToolAnnotations
+from mcp_types import CallToolResult, Tool, ToolAnnotations
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json
 
-from mcp_agent.errors import CallError, DefinitionError, InvalidArguments
+from mcp_agent.errors import DefinitionError, InvalidArguments
 from mcp_agent.executor.asyncio.adopted import AdoptedRun
 from mcp_agent.executor.asyncio.executor import InProcessExecutor
 from mcp_agent.executor.definition import arguments_model, check_parameters
-from mcp_agent.executor.failures import error_text, failure_type
 from mcp_agent.executor.runs import RunState
-from mcp_agent.executor.workflow import WorkflowResult
 from mcp_agent.served import FunctionTool
 from mcp_agent.server.direct_calls import CallMessages, DirectCalls
 from mcp_agent.server.entries import Outcome, ToolCall, ToolEntry, parsed, refusal, schema_of
@@ -62,7 +58,7 @@ class FunctionTools:
             if tool.input_schema is None:
                 check_parameters(tool.function, skip=0, shown=True)
             self._checks[tool.name] = _checker(tool)
-            self._outputs[tool.name] = FunctionOutput.of(tool.definition.value_type)
+            self._outputs[tool.name] = FunctionOutput.of(tool.name, tool.definition.value_type)
         return [tool.name for tool in self._tools]
 
     def entries(self) -> Iterator[ToolEntry]:
@@ -112,7 +108,7 @@ class FunctionTools:
             except asyncio.CancelledError:
                 task.cancel()
                 raise
-            return _outcome(tool, task, self._outputs[tool.name]) if done else await self._adopted(call, tool, task, messages)
+            return self._outputs[tool.name].outcome(task) if done else await self._adopted(call, tool, task, messages)
 
         return ToolEntry(self._shown(tool, model, tool.description), call)
 
@@ -143,7 +139,7 @@ class FunctionTools:
         if not self._local.knows(state.run_id):
             return None
         run = self._local.run_of(state.run_id)
-        return _late(tool, run.task, self._outputs[tool.name]) if isinstance(run, AdoptedRun) else None
+        return self._outputs[tool.name].late(run.task) if isinstance(run, AdoptedRun) else None
 
     def _given(self, tool: FunctionTool, state: RunState) -> CallToolResult | None:
         """What a durable function gave; `None` for what is too large, and for one that was ended from outside."""
@@ -152,7 +148,7 @@ class FunctionTools:
         if state.status != "completed" or self._runs.shown(state, tool.definition, GENERIC).run.truncated:
             return None
         output = self._outputs[tool.name]
-        return output.result(tool.name, output.restored(state.result))
+        return output.result(output.restored(state.result))
 
     def _shown(self, tool: FunctionTool, model: type[BaseModel], description: str) -> Tool:
         return Tool(
@@ -190,37 +186,3 @@ def _checker(tool: FunctionTool) -> Callable[[dict[str, Any]], None]:
 
 def _values(model: BaseModel) -> list[Any]:
     return [getattr(model, name) for name in type(model).model_fields]
-
-
-def _outcome(tool: FunctionTool, task: asyncio.Task[Any], output: FunctionOutput) -> CallToolResult | InputRequiredResult:
-    if task.cancelled():
-        return refusal("cancelled", f"`{tool.name}` was cancelled.")
-    error = task.exception()
-    if isinstance(error, CallError | MCPError):  # what the function means to answer with
-        raise error
-    if error is not None:
-        return refusal(failure_type(error), f"`{tool.name}` failed: {error_text(error)}")
-    try:
-        return _as_result(tool, task.result(), output)
-    except (PydanticSerializationError, UnicodeEncodeError) as problem:
-        return refusal("unserializable_result", f"`{tool.name}` returned what has no JSON form: {problem}")
-
-
-def _late(tool: FunctionTool, task: asyncio.Task[Any], output: FunctionOutput) -> CallToolResult:
-    """The outcome of a call whose client no longer waits."""
-    outcome = _outcome(tool, task, output)
-    if isinstance(outcome, CallToolResult):
-        return outcome
-    return refusal("input_required", f"`{tool.name}` asked for input after its client had stopped to wait: ask in a workflow.")
-
-
-def _as_result(tool: FunctionTool, value: Any, output: FunctionOutput) -> CallToolResult | InputRequiredResult:
-    if isinstance(value, CallToolResult | InputRequiredResult):
-        to_json(value)  # what cannot be sent is an error now, and no answer later
-        return value
-    if not isinstance(value, WorkflowResult):
-        return output.result(tool.name, value)
-    given = cast("WorkflowResult[Any]", value)
-    if given.error is not None:
-        return refusal("workflow_error", f"`{tool.name}` failed: {given.error}")
-    return output.result(tool.name, given.value)

@@ -61,10 +61,10 @@ class Opaque:
     ],
 )
 def test_a_value_is_data_that_fits_the_schema(returned: Any, value: Any, data: Any, not_of_it: Any):
-    output = FunctionOutput.of(returned)
+    output = FunctionOutput.of("gives", returned)
     assert output.schema is not None
     assert output.schema["type"] == "object"
-    assert output.result("tool", value).structured_content == data
+    assert output.result(value).structured_content == data
     for fits in (data, {"run_id": "r", "status": "running"}, {"code": "invalid", "message": "No.", "retryable": False}):
         jsonschema.validate(fits, output.schema)
     with pytest.raises(jsonschema.ValidationError):
@@ -73,7 +73,7 @@ def test_a_value_is_data_that_fits_the_schema(returned: Any, value: Any, data: A
 
 @pytest.mark.parametrize("returned", [Any, object, TextContent, list[TextContent | ImageContent], CallToolResult, Opaque])
 def test_there_is_no_schema_of_what_is_no_data(returned: Any):
-    output = FunctionOutput.of(returned)
+    output = FunctionOutput.of("gives", returned)
     assert (output.schema, output.wrapped) == (None, False)
 
 
@@ -89,7 +89,7 @@ def test_there_is_no_schema_of_what_is_no_data(returned: Any):
     ],
 )
 def test_a_value_of_another_type_is_a_refusal_that_says_so(returned: Any, value: Any, why: str):
-    result = FunctionOutput.of(returned).result("gives", value)
+    result = FunctionOutput.of("gives", returned).result(value)
     assert result.is_error
     told = f"`gives` returned what does not fit its return type: {why}"
     assert result.structured_content == {"code": "unfit_result", "message": told, "retryable": False}
@@ -111,8 +111,8 @@ class Priced:
     ],
 )
 def test_a_value_that_is_not_quite_of_its_type_is_given_where_its_data_fits(returned: Any, value: Any, data: Any):
-    output = FunctionOutput.of(returned)
-    given = output.result("tool", value).structured_content
+    output = FunctionOutput.of("gives", returned)
+    given = output.result(value).structured_content
     assert given == data
     jsonschema.validate(given, output.schema or {})
 
