@@ -380,6 +380,8 @@ class MCPApp:
         name = shown.name or function.__name__
         if name in self._function_tools:
             raise DefinitionError(f"Tool `{name}` is registered twice: rename one, or give it a `name`.")
+        if inspect.isasyncgenfunction(function):
+            raise DefinitionError(f"`{name}` is an async generator, and tools give one value: return a list instead.")
         if durable and not inspect.iscoroutinefunction(function):
             raise DefinitionError(f"`{name}` is durable, so it must be `async def`; use `@app.tool` for a plain function.")
         definition = WorkflowDefinition(_workflow_class(function, name), name)

@@ -267,9 +267,15 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(data, dict):
         raise ConfigError(f"`{file}` must hold keys and values, not a {type(data).__name__}.")
+    unnamed = [key for key in cast("dict[Any, Any]", data) if not isinstance(key, str)]
+    if unnamed:
+        raise ConfigError(f"`{file}`: there is no key `{unnamed[0]}`: names of settings are text.")
     problems: list[str] = []
     known = {"PYTHON": sys.executable, "CONFIG_DIR": str(file.parent), **os.environ}
-    filled = _filled(data, "", known, problems)
+    try:
+        filled = _filled(data, "", known, problems)
+    except RecursionError:
+        raise ConfigError(f"`{file}` holds a value that is a part of itself: look at its anchors (`&`, `*`).") from None
     if problems:
         raise ConfigError(f"`{file}`: {'; '.join(problems)}.")
     return filled

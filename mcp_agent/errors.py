@@ -241,7 +241,7 @@ class NotWaiting(CallError):
 
 
 class NoWorker(CallError):
-    """No worker serves the run's task queue."""
+    """No worker serves the run's task queue, or none can go on with it."""
 
     code = "no_worker"
     retryable = True

@@ -236,6 +236,8 @@ def test_a_secret_s_value_is_not_told(folder: Path):
         ("a: [1", "is no valid YAML"),
         ("- 1", "must hold keys and values, not a list"),
         ("just text", "must hold keys and values, not a str"),
+        ("1: 2", "there is no key `1`: names of settings are text"),
+        ("server: &a [*a]", "holds a value that is a part of itself"),
     ],
 )
 def test_what_is_no_configuration_is_an_error(folder: Path, text: str, expected: str):

@@ -72,7 +72,9 @@ def _on(app: MCPApp, act: Callable[[Any], Awaitable[Any]]) -> Any:
     from mcp_agent.executor.temporal.deployments import Deployments  # noqa: PLC0415
     from mcp_agent.executor.temporal.versioning import deployment_name  # noqa: PLC0415
 
-    if app.settings.execution_engine != "temporal" or app.settings.temporal.versioning is None:
+    if app.settings.execution_engine != "temporal":
+        raise ConfigError("Runs in the server's own process have no versions: set `execution_engine: temporal`.")
+    if app.settings.temporal.versioning is None:
         raise ConfigError("Workers of this configuration have no versions: set `temporal.worker_versioning`.")
 
     async def acted() -> Any:

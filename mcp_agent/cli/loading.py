@@ -42,6 +42,8 @@ def load(target: str | None, config: Path | None) -> tuple[MCPApp, Settings]:
 def load_app(target: str) -> MCPApp:
     """The app at `module:attribute`. Raises ConfigError if there is none."""
     module, _, attribute = target.partition(":")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigError(f"`{target}`: `{module}` is no name of a module: name the app as `module:attribute`.")
     try:
         found = getattr(importlib.import_module(module), attribute or "app", None)
     except ModuleNotFoundError as error:

@@ -119,8 +119,9 @@ class WorkflowDefinition:
         return arguments_model(self.run)
 
     def check_types(self, *, shown: bool = False) -> None:
-        """Raises DefinitionError where a type of `run`, or of a handler's parameter, stands for nothing or has no JSON form.
-        `shown`: as in `check_parameters`."""
+        """Raises DefinitionError where a type of `run`, or of a handler's parameter, stands for nothing or has no JSON form, and
+        for two handlers of one name. `shown`: as in `check_parameters`."""
+        self._check_handlers()
         for function in (self.run, *(handler.function for handler in self.handlers if handler.name is not None)):
             check_parameters(function, shown=shown)
         if not _is_plain(self.value_type, models=not shown):
@@ -128,6 +129,15 @@ class WorkflowDefinition:
                 self.result_schema()
             except PydanticUserError as error:
                 raise _without_json_form(self.run, "returns", error) from None
+
+    def _check_handlers(self) -> None:
+        handlers = {(handler.kind, handler.name): handler.function for handler in self.handlers}
+        for handler in self.handlers:
+            other = handlers[handler.kind, handler.name]
+            if other is not handler.function:
+                one, two = handler.function.__qualname__, other.__qualname__
+                what = f"{handler.kind} `{handler.name}`" if handler.name else f"{handler.kind}s of all other names"
+                raise DefinitionError(f"Workflow `{self.name}` has two handlers for {what}: `{one}` and `{two}`. Keep one.")
 
     def parameters_schema(self) -> dict[str, Any]:
         """The JSON Schema of `run`'s parameters, by name."""
@@ -178,7 +188,7 @@ def check_parameters(method: Callable[..., Any], *, skip: int = 1, shown: bool =
 
 
 def _without_json_form(method: Callable[..., Any], does: str, error: PydanticUserError) -> DefinitionError:
-    why = str(error).partition("\n")[0].partition(". Set ")[0]
+    why = str(error).partition("\n")[0].partition(". Set ")[0].rstrip(".")
     return DefinitionError(f"`{method.__qualname__}` {does} what has no JSON form: {why}. Use a type that pydantic knows.")
 
 

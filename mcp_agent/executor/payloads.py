@@ -100,8 +100,11 @@ def remedy(error: PydanticSerializationError) -> str:
 
 
 def check_size(args: Sequence[Any], largest: int = PAYLOAD_LIMIT) -> int:
-    """How many bytes arguments have as JSON. Raises InvalidArguments if they are more than a run can store."""
-    size = len(json_of(list(args)))
+    """How many bytes arguments have as JSON. Raises InvalidArguments for more than a run can store, and for no such form."""
+    try:
+        size = len(json_of(list(args)))
+    except PydanticSerializationError as error:
+        raise InvalidArguments(f"An argument has no JSON form ({error}): {remedy(error)}.") from None
     if size > largest:
         raise InvalidArguments(f"The arguments have {size:,} bytes; at most {largest:,} can be stored with a run.")
     return size

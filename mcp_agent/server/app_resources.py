@@ -106,7 +106,7 @@ class AppResources:
             return None
         one, variables = found
         messages = self._calls.begin(request, params, one.made.name)
-        value = await self._calls.invoke(messages, one.made.function, **one.arguments.bind(variables))
+        value = await self._calls.call(messages, one.made.function, **one.arguments.bind(variables))
         return _contents(uri, one.made.mime_type, value)
 
     async def complete(self, template: str, variable: str, typed: str) -> list[str] | None:

@@ -15,6 +15,7 @@ from typing import Any
 from mcp_types import InputResponseRequestParams
 
 from mcp_agent.call_request import CallRequest, DirectCall, direct_call
+from mcp_agent.errors import WorkflowApplicationError
 from mcp_agent.executor.failures import contained, error_text, in_thread
 from mcp_agent.executor.runs import Progress
 from mcp_agent.executor.scoped import Scoped
@@ -118,6 +119,20 @@ class DirectCalls:
                 raise
             finally:
                 await messages.flush()
+
+    async def call(self, messages: CallMessages, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """As `invoke`, in a task of its own: what the function raises past `Exception` ends this call and nothing else."""
+        task = asyncio.create_task(self.invoke(messages, function, *args, **kwargs))
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            kind = type(error).__name__
+            raise WorkflowApplicationError(f"`{kind}` was raised", type=kind, non_retryable=True) from error
+        return task.result()
 
 
 def _text(message: object, args: tuple[object, ...]) -> str:

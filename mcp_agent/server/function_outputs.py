@@ -78,7 +78,7 @@ class FunctionOutput:
             return refusal(failure_type(error), f"`{self.tool}` failed: {error_text(error)}")
         try:
             return self._answer(task.result())
-        except (PydanticSerializationError, UnicodeEncodeError) as problem:
+        except ValueError as problem:  # pydantic's, that of text which is no Unicode, that of a number with too many digits
             return refusal("unserializable_result", f"`{self.tool}` returned what has no JSON form: {problem}")
 
     def late(self, task: asyncio.Task[Any]) -> CallToolResult:
@@ -108,7 +108,7 @@ class FunctionOutput:
     def result(self, value: Any) -> CallToolResult:
         """A refusal for a value that is not of the return type: clients hold answers to the schema, and tell nobody why.
 
-        Raises PydanticSerializationError and UnicodeEncodeError for what has no JSON form.
+        Raises ValueError for what has no JSON form.
         """
         if isinstance(value, CallToolResult):
             return value

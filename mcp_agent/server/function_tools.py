@@ -57,6 +57,8 @@ class FunctionTools:
             check_name(tool.name, "Tool")
             if tool.input_schema is None:
                 check_parameters(tool.function, skip=0, shown=True)
+            if tool.durable:
+                tool.definition.check_types()
             self._checks[tool.name] = _checker(tool)
             self._outputs[tool.name] = FunctionOutput.of(tool.name, tool.definition.value_type)
         return [tool.name for tool in self._tools]

@@ -70,7 +70,7 @@ class Prompts:
             caller.check_may("read", params.name)
             arguments = one.arguments.bind(params.arguments or {})
             messages = self._calls.begin(request, params, params.name)
-            value = await self._calls.invoke(messages, one.made.function, **arguments)
+            value = await self._calls.call(messages, one.made.function, **arguments)
             return _result(one.made, value)
         except CallError as error:
             raise protocol_error(error) from None

@@ -185,6 +185,18 @@ class TestSignals:
             await handle.result()
         assert caught.value.type == "RuntimeError"
 
+    async def test_what_is_too_large_to_be_kept_is_refused_and_changes_nothing(self, executor: Executor):
+        handle = await executor.start_workflow("Letters")
+        for sending in (
+            lambda: handle.signal("letter", "x" * 2_500_000),
+            lambda: executor.answer_run(handle.id, Answer(request_id="letter#1", payload="x" * 2_500_000)),
+        ):
+            with pytest.raises(InvalidArguments, match=r"2,500,\d+ bytes; at most 1,900,000"):
+                await sending()
+        await handle.signal("letter", "a")
+        await handle.signal("close")
+        assert (await handle.result()).value == ["a"]
+
     async def test_a_signal_to_a_closed_run_is_refused(self, executor: Executor):
         handle = await executor.start_workflow("Bare")
         await handle.result()

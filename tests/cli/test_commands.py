@@ -143,11 +143,13 @@ async def test_a_port_in_use_is_told_before_anything_is_started(desk: Desk):
     [
         (["serve", "--app", "nowhere:app"], "there is no module `nowhere`"),
         (["serve", "--app", "chatty:missing"], "`chatty:missing` is no MCPApp"),
+        (["serve", "--app", ".chatty:app"], "`.chatty` is no name of a module"),
         (["serve", "--config", "none.yaml"], "none.yaml"),
         (["serve", "--prot", "5"], "--prot"),
         (["serve", "--port", "many"], "'--port'"),
         (["serv"], "serv"),
         (["worker"], "execution_engine: temporal"),
+        (["deployment", "show"], "execution_engine: temporal"),
     ],
 )
 async def test_what_is_wrong_is_told_in_the_last_line_without_a_traceback(asyncio_desk: Desk, arguments: list[str], told: str):

@@ -107,7 +107,9 @@ async def test_changed_code_blocks_a_run_until_it_is_put_back(desk: Desk):
     program.write_text(BEFORE.replace("await first()", "await other()"))
     changed = await desk.serve()
     async with Client(changed.url) as client:
-        await client.call_tool("workflows-Waits-resume", {"run_id": "Waits.a", "payload": "!"})  # makes the run be looked at
+        told = await refusal(client, "workflows-Waits-resume", run_id="Waits.a", payload="!")  # makes the run be looked at
+        assert told["code"] == "no_worker"
+        assert "no longer fits" in told["message"]
 
         async def blocked() -> str | None:
             result = await client.call_tool("workflows-Waits-get_status", {"run_id": "Waits.a", "wait_seconds": 5})

@@ -136,7 +136,7 @@ class TestDefinitions:
         ],
         ids=["not imported", "no data", "a list of them", "a function"],
     )
-    @pytest.mark.parametrize("where", ["run", "result", "signal", "query", "update", "tool"])
+    @pytest.mark.parametrize("where", ["run", "result", "signal", "query", "update", "tool", "durable tool"])
     async def test_a_type_that_cannot_be_sent_is_told_before_anything_is_served(self, where: str, type_: Any, told: str):
         app = MCPApp("x", settings=Settings())
         odd = {"what": type_, "return": str}
@@ -147,6 +147,9 @@ class TestDefinitions:
 
         def tool(what: Any) -> str: ...
 
+        async def durable() -> Any: ...
+
+        durable.__annotations__ = {"return": type_}
         run.__annotations__ = {"result": {"what": str, "return": type_}, "run": odd}.get(where, {})
         handler.__annotations__ = tool.__annotations__ = odd
         handlers = {"signal": workflow.signal, "query": workflow.query, "update": workflow.update}
@@ -154,7 +157,27 @@ class TestDefinitions:
         app.workflow(type("Unsendable", (Workflow,), members))
         if where == "tool":
             app.tool(tool)
+        if where == "durable tool":
+            app.tool(durable=True)(durable)
         with pytest.raises(DefinitionError, match=told):
+            async with AgentServer.open(app):
+                pytest.fail("it was served")
+
+    async def test_two_handlers_of_one_name_are_told_before_anything_is_served(self):
+        app = MCPApp("x", settings=Settings())
+
+        @app.workflow
+        class Twice(Workflow[str]):  # pyright: ignore[reportUnusedClass]
+            @workflow.signal(name="go")
+            def one(self) -> None: ...
+
+            @workflow.signal(name="go")
+            def two(self) -> None: ...
+
+            @app.workflow_run
+            async def run(self) -> str: ...
+
+        with pytest.raises(DefinitionError, match=r"`Twice` has two handlers for signal `go`: `.*one` and `.*two`"):
             async with AgentServer.open(app):
                 pytest.fail("it was served")
 

@@ -346,6 +346,12 @@ class TestDurableTools:
         app = MCPApp()
         with pytest.raises(DefinitionError, match="async def"):
             app.tool(durable=True, name="plain")(lambda: "")
+
+        async def each() -> AsyncGenerator[int, None]:
+            yield 1
+
+        with pytest.raises(DefinitionError, match="`each` is an async generator"):
+            app.tool(each)
         with pytest.raises(DefinitionError, match="durable=True, requires_task=True"):
             app.tool(requires_task=True)
 

@@ -150,6 +150,19 @@ async def test_a_function_may_give_a_workflow_result():
         assert await refusal(client, "counts", error="it broke") == told
 
 
+@pytest.mark.anyio
+async def test_a_number_that_json_readers_refuse_is_told():
+    app = MCPApp("functions", settings=Settings(execution_engine="asyncio"))
+
+    @app.tool
+    def huge() -> int:  # pyright: ignore[reportUnusedFunction]
+        return 10**5_000
+
+    async with AgentServer.open(app) as server, Client(server.mcp) as client:
+        told = await refusal(client, "huge")
+        assert told["code"] == "unserializable_result"
+
+
 class Holds(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
     opaque: Opaque | None = None

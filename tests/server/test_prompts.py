@@ -1,5 +1,6 @@
 """Functions under `@app.prompt`, and the server's own prompt, in both protocol eras."""
 
+import asyncio
 import enum
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
@@ -62,15 +63,24 @@ def review(
     return f"{code} {tone!r} {most!r} {public!r} {style} {language}"
 
 
+PAST_EXCEPTIONS: dict[str, type[BaseException]] = {
+    "leave": SystemExit,
+    "cancel": asyncio.CancelledError,
+    "close": GeneratorExit,
+}
+
+
 async def talk() -> list[Any]:
     """A conversation with everything in it."""
     return [BY_USER, BY_MODEL, "What is this?", IMAGE, RESOURCE]
 
 
-def broken(how: str) -> Any:
+async def broken(how: str) -> Any:
     """Fails."""
     if how == "type":
         return 7
+    if how in PAST_EXCEPTIONS:
+        raise PAST_EXCEPTIONS[how]
     raise LookupError("no such template")
 
 
@@ -144,13 +154,23 @@ async def test_messages_and_content_keep_their_order_and_roles(client: Client):
     ]
 
 
-@pytest.mark.parametrize(("how", "code", "said"), [("raise", "LookupError", "no such template"), ("type", "TypeError", "`int`")])
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("raise", "LookupError", "no such template"),
+        ("type", "TypeError", "`int`"),
+        ("leave", "SystemExit", "was raised"),
+        ("cancel", "CancelledError", "was raised"),
+        ("close", "GeneratorExit", "was raised"),
+    ],
+)
 async def test_a_prompt_that_fails_says_why(client: Client, how: str, code: str, said: str):
     with pytest.raises(MCPError) as told:
         await client.get_prompt("broken", {"how": how})
     assert told.value.error.code == INTERNAL_ERROR
     assert told.value.error.data["code"] == code
     assert said in told.value.error.message
+    assert (await client.get_prompt("talk")).messages
 
 
 async def test_an_unknown_prompt_is_refused_with_the_nearest_name(client: Client):

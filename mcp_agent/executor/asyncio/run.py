@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from mcp_agent.errors import (
     AlreadyClosed,
-    CallError,
     NotFound,
     RunCancelledError,
     StepCancelledError,
@@ -32,7 +31,7 @@ from mcp_agent.executor.definition import WorkflowDefinition
 from mcp_agent.executor.failures import as_step_failure, contained, error_text, query_failure, run_failure, termination
 from mcp_agent.executor.handlers import Handler, typed_arguments
 from mcp_agent.executor.lines import KeepingLogger
-from mcp_agent.executor.payloads import decode, encode, reading, round_trip
+from mcp_agent.executor.payloads import check_size, decode, encode, reading, round_trip
 from mcp_agent.executor.records import StepTold, answered
 from mcp_agent.executor.runs import Answer, Receipt, RunFailure, RunState, RunStatus
 from mcp_agent.executor.start_options import StartOptions
@@ -298,6 +297,7 @@ class InProcessRun(runtime.WorkflowRuntime):
     # What the outside sends
 
     def answer(self, answer: Answer) -> Receipt:
+        check_size([answer.payload], self._runner.largest)
         receipt = self.mailbox.accept(answer)
         self.record.add(answered(answer, datetime.now(UTC)))
         self.wake()
@@ -309,10 +309,11 @@ class InProcessRun(runtime.WorkflowRuntime):
         self.publish()
 
     def signal(self, name: str, args: Sequence[Any]) -> None:
-        """Calls the handler for `name`, or keeps the signal for who waits for it. Raises AlreadyClosed."""
+        """Calls the handler for `name`, or keeps the signal for who waits for it. Raises AlreadyClosed, InvalidArguments."""
         if self.closed:
             raise AlreadyClosed(f"Run `{self._info.run_id}` has ended: it takes no more signals.")
         handler = self.definition.handler("signal", name, dynamic=True)
+        check_size(args, self._runner.largest)
         sent = [round_trip(arg, None, f"An argument of signal `{name}`") for arg in args]
         self.record.note("signal_received", name=name)
         if handler is not None:
@@ -367,6 +368,7 @@ class InProcessRun(runtime.WorkflowRuntime):
             raise AlreadyClosed(f"Run `{self._info.run_id}` has ended: it takes no more updates.")
         handler = self._handler("update", name)
         await asyncio.sleep(0)  # a run that was started just now takes its first step
+        check_size(args, self._runner.largest)
         sent = [round_trip(arg, None, f"An argument of update `{name}`") for arg in args]
         given = [name, sent] if handler.name is None else typed_arguments(handler, sent)
         updating = self._spawn(self._update(handler, given))
@@ -482,11 +484,13 @@ class InProcessRun(runtime.WorkflowRuntime):
         self.record.note("child_ended", name=child.workflow, id=state.run_id, status=state.status, message=message)
 
     async def signal_run(self, run_id: str, name: str, args: Sequence[Any]) -> None:
+        for arg in args:
+            encode(arg, f"An argument of signal `{name}`", self._runner.largest)
         self.record.note("signal_sent", name=name, id=run_id)
         try:
             await self._siblings.signal_run(run_id, name, args)
             await asyncio.sleep(0)  # on Temporal too a signal takes until after the next wait
-        except CallError as error:
+        except (NotFound, AlreadyClosed) as error:
             raise WorkflowApplicationError(str(error), type="NotFound", non_retryable=True) from None
 
     @property

@@ -49,4 +49,6 @@ def reaching_run(run_id: str, kept: str = "") -> AbstractAsyncContextManager[Non
 
 
 def unreachable(error: RPCError) -> EngineUnavailable:
+    if error.status is RPCStatusCode.FAILED_PRECONDITION:
+        return EngineUnavailable(f"Temporal cannot do it at the moment ({error}). Look at the status of the run, then try again.")
     return EngineUnavailable(f"Temporal does not answer ({error.status.name}: {error}). Try again.")

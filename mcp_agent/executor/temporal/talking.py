@@ -57,6 +57,7 @@ class Talking:
         self._describe = describe
 
     async def answer(self, run_id: str, answer: Answer) -> Receipt:
+        check_size([answer.payload], self._largest)
         state = await self._describe(run_id)
         answer = _addressed(answer, state)
         update_id = self._update_id(answer)
@@ -66,10 +67,12 @@ class Talking:
                 receipt = await self._answered_within(patience, run_id, sent, update_id)
                 if receipt is not None:
                     return receipt
-                await self._check_served(run_id)
+                await self._check_goes_on(run_id)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise AlreadyClosed(f"Run `{run_id}` has ended: it takes no more answers.") from None
+            if error.status is RPCStatusCode.FAILED_PRECONDITION:
+                await self._check_goes_on(run_id)
             raise unreachable(error) from error
         raise EngineUnavailable(
             f"Run `{run_id}` did not take the answer in {BUSY_ANSWER_TIMEOUT.total_seconds():g} s: "
@@ -102,12 +105,15 @@ class Talking:
         # An update runs once for its id: an answer with another call's mark is that call's, told again.
         return receipt if receipt.call == sent.call else receipt.model_copy(update={"duplicate": True})
 
-    async def _check_served(self, run_id: str) -> None:
-        """Raises NoWorker when nobody works on the run's queue."""
+    async def _check_goes_on(self, run_id: str) -> None:
+        """Raises NoWorker when nobody works on the run's queue, or whoever does cannot go on with the run."""
         description = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
         nobody = await unserved(self._client, description, ANSWER_TIMEOUT)
         if nobody is not None:
             raise NoWorker(f"{nobody} Then answer again: nothing was changed.")
+        state = await self._describe(run_id)
+        if state.status == "blocked":
+            raise NoWorker(f"Run `{run_id}` is blocked. {state.blocked} Then answer again: nothing was changed.")
 
     async def note_refusal(self, run_id: str, request_id: str, problem: str) -> None:
         async with reaching_run(run_id):
@@ -115,6 +121,7 @@ class Talking:
             await handle.signal(REFUSAL_SIGNAL, args=[request_id, problem], rpc_timeout=RPC_TIMEOUT)
 
     async def signal(self, run_id: str, signal: str, args: Sequence[Any]) -> None:
+        check_size(args, self._largest)
         try:
             async with reaching_run(run_id):
                 await self._client.get_workflow_handle(run_id).signal(signal, args=list(args), rpc_timeout=RPC_TIMEOUT)
