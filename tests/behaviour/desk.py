@@ -147,6 +147,10 @@ class Ends(Workflow[Any]):
                 raise LookupError("nothing there")
             case "application":
                 raise WorkflowApplicationError("as told", type="Told")
+            case "circle":
+                first, second = LookupError("the first"), LookupError("the second")
+                second.__cause__ = first
+                raise first from second
             case "unserializable":
                 return WorkflowResult(value=object())
             case "large":

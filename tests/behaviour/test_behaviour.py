@@ -92,6 +92,7 @@ class TestResults:
         [
             ("exception", "LookupError", "nothing there (desk.py:"),
             ("application", "Told", "as told"),
+            ("circle", "LookupError", "the first (desk.py:"),
             ("unserializable", "UnserializableValue", "The result of `Ends` cannot be stored as JSON"),
             ("large", "PayloadTooLarge", "The result of `Ends` has 2,500,"),
         ],

@@ -374,7 +374,23 @@ def _failing_by_name() -> Generator[None, None, None]:
     except VersionRemoved as gone:
         raise workflow.NondeterminismError(f"VersionRemoved: {gone}") from None
     except Exception as error:
-        raise as_run_failure(error) from error.__cause__
+        raise as_run_failure(error) from _cause(error)
+
+
+CAUSES_KEPT = 20
+
+
+def _cause(error: Exception) -> BaseException | None:
+    """What it came from. Temporal stores a chain to its end: one that leads back, or goes on and on, is cut."""
+    seen = {id(error)}
+    link: BaseException = error
+    while link.__cause__ is not None:
+        if id(link.__cause__) in seen or len(seen) == CAUSES_KEPT:
+            link.__cause__ = None
+        else:
+            link = link.__cause__
+            seen.add(id(link))
+    return error.__cause__
 
 
 def as_run_failure(error: Exception) -> ApplicationError:
