@@ -38,7 +38,9 @@ from mcp_agent.executor.temporal.names import ANSWER_UPDATE, REFUSAL_SIGNAL
 from mcp_agent.executor.temporal.unserved import unserved
 
 ANSWER_TIMEOUT = timedelta(seconds=10)
+LOOK_AGAIN = timedelta(seconds=5)
 BUSY_ANSWER_TIMEOUT = timedelta(seconds=45)  # while somebody works on the run's queue; less than the 60 s that clients wait
+_PATIENCE = (ANSWER_TIMEOUT, *[LOOK_AGAIN] * ((BUSY_ANSWER_TIMEOUT - ANSWER_TIMEOUT) // LOOK_AGAIN))
 _REFUSALS = {error.code: error for error in (AlreadyAnswered, AlreadyClosed, NotWaiting, InvalidArguments)}
 
 
@@ -63,7 +65,7 @@ class Talking:
         update_id = self._update_id(answer)
         sent = answer.model_copy(update={"call": uuid.uuid4().hex})
         try:
-            for patience in (ANSWER_TIMEOUT, BUSY_ANSWER_TIMEOUT - ANSWER_TIMEOUT):
+            for patience in _PATIENCE:
                 receipt = await self._answered_within(patience, run_id, sent, update_id)
                 if receipt is not None:
                     return receipt
