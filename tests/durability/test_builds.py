@@ -1,5 +1,6 @@
 """Two servers with two versions of the code on one queue: the one that was started last runs all workflows."""
 
+import itertools
 import signal
 
 import pytest
@@ -60,7 +61,12 @@ async def test_the_newest_code_runs_all_workflows_and_the_other_takes_over_when_
             return run["result"] == "new code"
 
         assert await until(upgraded)
-        assert {await code_of(client, f"new-{number}") for number in range(5)} == {"new code"}
+        keys = (f"new-{number}" for number in itertools.count())
+
+        async def all_new() -> bool:
+            return {await code_of(client, key) for key in itertools.islice(keys, 5)} == {"new code"}
+
+        assert await until(all_new)
         new.process.send_signal(signal.SIGTERM)
         new.process.wait()
         assert await code_of(client, "after") == "old code"

@@ -45,7 +45,7 @@ _TYPES: dict[Work, TaskQueueType.ValueType] = {
 }
 LOOK = 0.1  # for the server to see a worker ask, there is no event to wait for
 CHECK = 5.0
-TAKE_OVER_WITHIN = POLLER_ALIVE.total_seconds() + CHECK
+TAKE_OVER_WITHIN = POLLER_ALIVE.total_seconds() + 2 * CHECK
 HAND_OVER_WITHIN = 3.0
 
 
@@ -198,10 +198,15 @@ class Deployment:
 
     async def _keep_current(self) -> None:
         begun = False
+        gone: WorkerDeploymentVersion | None = None
         while True:
             try:
                 now = await serving(self._client, self._task_queue, self._work)
-                if now.current != self.version and not (begun and now.served_by(now.current)):
+                if now.current == self.version or (begun and now.served_by(now.current)):
+                    gone = None
+                elif begun and now.current != gone:
+                    gone = now.current  # or it was promoted just now, and its worker is not seen yet: the next look tells
+                else:
                     await self._make_current(self.version)
                 begun = True
             except RPCError as error:  # a Temporal that is away for a while is asked again
