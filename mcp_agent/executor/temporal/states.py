@@ -168,7 +168,7 @@ async def _with_pending_task(
 ) -> RunState:
     task = description.raw_description.pending_workflow_task
     if task.attempt > 1:
-        cause = await _task_failure(client, state)
+        cause = await task_failure(client, description)
         if cause is None and task.attempt > _LOST:
             cause = _unrecorded(description.task_queue, task.attempt - 1)
         if cause is not None:
@@ -185,12 +185,12 @@ async def _with_pending_task(
     return replace(state, status="queued") if new and state.status == "running" else state
 
 
-async def _task_failure(client: Client, state: RunState) -> str | None:
-    """Why the run's code cannot go on: the last failed workflow task, and what to do."""
+async def task_failure(client: Client, description: WorkflowExecutionDescription) -> str | None:
+    """Why the run's code cannot go on: the last failed workflow task, and what to do; `None` where none has failed lately."""
     answer = await client.workflow_service.get_workflow_execution_history_reverse(
         GetWorkflowExecutionHistoryReverseRequest(
             namespace=client.namespace,
-            execution=RunReference(workflow_id=state.run_id, run_id=state.engine_run_id or ""),
+            execution=RunReference(workflow_id=description.id, run_id=description.run_id or ""),
             maximum_page_size=5,
         ),
         retry=True,

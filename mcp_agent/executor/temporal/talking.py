@@ -35,6 +35,7 @@ from mcp_agent.executor.temporal.calls import reaching_run, unreachable
 from mcp_agent.executor.temporal.client import RPC_TIMEOUT
 from mcp_agent.executor.temporal.encryption import HIDDEN, mark_of, opened_text
 from mcp_agent.executor.temporal.names import ANSWER_UPDATE, REFUSAL_SIGNAL
+from mcp_agent.executor.temporal.states import task_failure
 from mcp_agent.executor.temporal.unserved import unserved
 
 ANSWER_TIMEOUT = timedelta(seconds=10)
@@ -113,9 +114,10 @@ class Talking:
         nobody = await unserved(self._client, description, ANSWER_TIMEOUT)
         if nobody is not None:
             raise NoWorker(f"{nobody} Then answer again: nothing was changed.")
-        state = await self._describe(run_id)
-        if state.status == "blocked":
-            raise NoWorker(f"Run `{run_id}` is blocked. {state.blocked} Then answer again: nothing was changed.")
+        tries = description.raw_description.pending_workflow_task.attempt
+        cause = await task_failure(self._client, description) if tries > 1 else None
+        if cause is not None:
+            raise NoWorker(f"Run `{run_id}` is blocked. {cause} Then answer again: nothing was changed.")
 
     async def note_refusal(self, run_id: str, request_id: str, problem: str) -> None:
         async with reaching_run(run_id):
