@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+import anyio
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.buffered import BufferedByteReceiveStream
 from httpx2 import URL
 
 CLIENT = b"x-client"
+LONGEST_HEAD = 65_536
 
 
 @dataclass
@@ -33,31 +36,29 @@ class Balancer:
         self.served[str(upstream)] += 1
         return upstream
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            fields = {
-                name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
-            }
-            body = await reader.readexactly(int(fields.get(b"content-length", 0)))
-            upstream = self.next_for(fields.get(CLIENT, b""))
-            answers, asks = await asyncio.open_connection(upstream.host, upstream.port)
-            try:
-                asks.write(head.rstrip() + b"\r\nConnection: close\r\n\r\n" + body)
-                while piece := await answers.read(65_536):
-                    writer.write(piece)
-                    await writer.drain()
-            finally:
-                asks.close()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client has gone: it may
-        finally:
-            writer.close()
+    async def serve(self, client: ByteStream) -> None:
+        with suppress(anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError):  # it has gone: it may
+            async with client:
+                asked = BufferedByteReceiveStream(client)
+                head = await asked.receive_until(b"\r\n\r\n", LONGEST_HEAD)
+                lines = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+                fields = {name.lower(): value.strip() for name, _, value in lines}
+                body = await asked.receive_exactly(int(fields.get(b"content-length", 0)))
+                upstream = self.next_for(fields.get(CLIENT, b""))
+                async with await anyio.connect_tcp(upstream.host, upstream.port or 80) as server:
+                    await server.send(head + b"\r\nConnection: close\r\n\r\n" + body)
+                    async for piece in server:
+                        await client.send(piece)
 
 
 @asynccontextmanager
 async def balancing(upstreams: Sequence[str]) -> AsyncGenerator[tuple[str, Balancer]]:
     """The address of a balancer before these, and the balancer."""
     balancer = Balancer([URL(upstream) for upstream in upstreams])
-    async with await asyncio.start_server(balancer.serve, "127.0.0.1", 0, backlog=512) as listening:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", balancer
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=512) as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, balancer.serve)
+        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}", balancer
+        tasks.cancel_scope.cancel()
