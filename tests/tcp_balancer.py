@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -18,8 +18,9 @@ class Balancer:
         connections: How many it has taken.
     """
 
-    def __init__(self, address: str, backends: Sequence[str]) -> None:
-        self.address = address
+    address: str
+
+    def __init__(self, backends: Sequence[str]) -> None:
         self.connections = 0
         self._backends = [(host, int(port)) for host, port in (backend.rsplit(":", 1) for backend in backends)]
         self._turn = itertools.count()
@@ -66,9 +67,19 @@ async def _copy(source: ByteStream, target: ByteStream, both: anyio.CancelScope)
 
 @asynccontextmanager
 async def balanced(backends: Sequence[str]) -> AsyncGenerator[Balancer, None]:
-    """Listens while it is open; after that nothing does, and no connection is left."""
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
-        balancer = Balancer(f"127.0.0.1:{listener.extra(SocketAttribute.local_port)}", backends)
-        tasks.start_soon(listener.serve, balancer.take)
+    """A balancer before these, while it is open."""
+    balancer = Balancer(backends)
+    async with accepting(balancer.take) as balancer.address:
         yield balancer
+
+
+@asynccontextmanager
+async def accepting(take: Callable[[ByteStream], Awaitable[None]], backlog: int = 100) -> AsyncGenerator[str, None]:
+    """The address where connections are taken while it is open; after that none are, and none is left."""
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=backlog) as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, take)
+        yield f"127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
         tasks.cancel_scope.cancel()

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from httpx2 import URL
+
+from tests.tcp_balancer import accepting
 
 CLIENT = b"x-client"
 LONGEST_HEAD = 65_536
@@ -55,10 +57,5 @@ class Balancer:
 async def balancing(upstreams: Sequence[str]) -> AsyncGenerator[tuple[str, Balancer]]:
     """The address of a balancer before these, and the balancer."""
     balancer = Balancer([URL(upstream) for upstream in upstreams])
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=512) as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(listener.serve, balancer.serve)
-        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}", balancer
-        tasks.cancel_scope.cancel()
+    async with accepting(balancer.serve, backlog=512) as address:
+        yield f"http://{address}", balancer

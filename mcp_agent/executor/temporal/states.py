@@ -167,12 +167,11 @@ async def _with_pending_task(
     client: Client, description: WorkflowExecutionDescription, state: RunState, served_here: bool
 ) -> RunState:
     task = description.raw_description.pending_workflow_task
-    if task.attempt > 1:
-        cause = await task_failure(client, description)
-        if cause is None and task.attempt > _LOST:
-            cause = _unrecorded(description.task_queue, task.attempt - 1)
-        if cause is not None:
-            return replace(state, status="blocked", blocked=cause)
+    cause = await task_failure(client, description)
+    if cause is None and task.attempt > _LOST:
+        cause = _unrecorded(description.task_queue, task.attempt - 1)
+    if cause is not None:
+        return replace(state, status="blocked", blocked=cause)
     untaken = task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
     if not untaken:
         return state
@@ -186,7 +185,9 @@ async def _with_pending_task(
 
 
 async def task_failure(client: Client, description: WorkflowExecutionDescription) -> str | None:
-    """Why the run's code cannot go on: the last failed workflow task, and what to do; `None` where none has failed lately."""
+    """Why the run's code cannot go on: the last failed workflow task, and what to do; `None` where none is tried again."""
+    if description.raw_description.pending_workflow_task.attempt <= 1:
+        return None
     answer = await client.workflow_service.get_workflow_execution_history_reverse(
         GetWorkflowExecutionHistoryReverseRequest(
             namespace=client.namespace,

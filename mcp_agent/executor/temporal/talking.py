@@ -114,8 +114,7 @@ class Talking:
         nobody = await unserved(self._client, description, ANSWER_TIMEOUT)
         if nobody is not None:
             raise NoWorker(f"{nobody} Then answer again: nothing was changed.")
-        tries = description.raw_description.pending_workflow_task.attempt
-        cause = await task_failure(self._client, description) if tries > 1 else None
+        cause = await task_failure(self._client, description)
         if cause is not None:
             raise NoWorker(f"Run `{run_id}` is blocked. {cause} Then answer again: nothing was changed.")
 
